@@ -1,0 +1,159 @@
+"""What a project is: frozen dataclasses made from a validated project.yaml.
+
+Nothing here reads files or starts processes; `tools.project` loads, `tools.plan` unrolls into Cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+DATA = "{data}"
+"""Placeholder in arguments: the folder of the workload."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What must be equal before two arms are ranked together."""
+
+    library: str
+    threads: int
+    level: str | None = None
+    batching: str | None = None
+    durability: str | None = None
+    io: str | None = None
+
+
+@dataclass(frozen=True)
+class Packages:
+    """System packages: Debian names and pinned PyPI requirements."""
+
+    apt: tuple[str, ...] = ()
+    pip: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A program that competes."""
+
+    name: str
+    language: str
+    variant: str | None
+    folder: Path
+    parity: Parity
+    baseline_of: str | None = None
+    build_packages: Packages = Packages()
+    run_packages: Packages = Packages()
+
+
+@dataclass(frozen=True)
+class Peer:
+    """An industry program under the lane contract; the yardstick, never a winner."""
+
+    name: str
+    title: str
+    folder: Path
+    language: str
+    libraries: tuple[str, ...]
+    build_packages: Packages
+    run_packages: Packages
+    parity: Parity | None
+    counts_items: bool
+    equal: str
+    unequal: str
+
+
+@dataclass(frozen=True)
+class Item:
+    """The unit of work that throughput counts."""
+
+    name: str
+    plural: str
+    definition: str
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What the verdict rests on."""
+
+    name: str
+    unit: str
+    direction: str
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A named input at a size, made from a seed by the project's workload.py."""
+
+    name: str
+    seed: int
+    size: dict[str, Any]
+    purpose: str = ""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One question asked of every arm; each is measured by itself."""
+
+    name: str
+    title: str
+    args: tuple[str, ...]
+    workloads: tuple[str, ...]
+    headline: bool = False
+    bytes_per_item: float | None = None
+    without: dict[str, str] = field(default_factory=dict)
+    stdin: str | None = None
+
+
+@dataclass(frozen=True)
+class BadInput:
+    """An input that must end in exit code 2 and one line on stderr that contains `stderr`."""
+
+    name: str
+    args: tuple[str, ...]
+    stderr: str
+    exit_code: int = 2
+    stdin: str | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one run may use."""
+
+    memory_bytes: int = 2 << 30
+    timeout_seconds: float = 120.0
+    processes: int = 64
+    nofile: int = 1024
+
+
+@dataclass(frozen=True)
+class Project:
+    """One real job: everything its project.yaml says."""
+
+    folder: Path
+    number: str
+    slug: str
+    alias: str
+    title: str
+    group: str
+    kinds: tuple[str, ...]
+    summary: str
+    teaches: tuple[str, ...]
+    item: Item
+    metric: Metric
+    lanes: dict[str, Lane]
+    workloads: dict[str, Workload]
+    workload_requirements: tuple[str, ...]
+    compare: str
+    oracle_source: str
+    cases: tuple[Case, ...]
+    peers: dict[str, Peer]
+    bad_inputs: tuple[BadInput, ...]
+    limits: Limits
+    network: str = "none"
+
+    @property
+    def headline(self) -> Case:
+        """The case that PLAN.md shows: the one marked so, else the first."""
+        return next((case for case in self.cases if case.headline), self.cases[0])

@@ -1,0 +1,272 @@
+"""project.yaml -> Project, with errors that name file, line and column.
+
+The YAML is read by ruamel.yaml (comments survive later rewrites), checked against schemas/project.schema.json before
+anything else looks at it, then against what a schema cannot say.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from tools.errors import ProjectError, UsageError
+from tools.model import (
+    BadInput,
+    Case,
+    Item,
+    Lane,
+    Limits,
+    Metric,
+    Packages,
+    Parity,
+    Peer,
+    Project,
+    Workload,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECTS = ROOT / "projects"
+MAX_YAML_BYTES = 256 * 1024
+MAX_ALIASES = 64
+
+
+def load(path: Path) -> Project:
+    """The project of one project.yaml.
+
+    Raises:
+        ProjectError: the file cannot be read, is no YAML, breaks the schema or contradicts itself.
+    """
+    tree = read_yaml(path)
+    _check_schema(tree, path)
+    _check_meaning(tree, path)
+    return _project(tree, path.parent)
+
+
+def load_all(root: Path = PROJECTS) -> list[Project]:
+    """All projects in the order of their numbers; two with one slug, alias or number are an error."""
+    projects = sorted((load(path) for path in sorted(root.glob("*/project.yaml"))), key=lambda p: number_key(p.number))
+    for attribute in ("slug", "alias", "number"):
+        seen: dict[str, Project] = {}
+        for project in projects:
+            other = seen.setdefault(getattr(project, attribute), project)
+            if other is not project:
+                value = getattr(project, attribute)
+                raise ProjectError(f"{project.folder}/project.yaml: {attribute} {value!r} is taken by {other.folder}")
+    return projects
+
+
+def find(name: str, root: Path = PROJECTS) -> Project:
+    """The project with this slug or alias.
+
+    Raises:
+        UsageError: there is none; the message lists the aliases.
+    """
+    projects = load_all(root)
+    for project in projects:
+        if name in {project.slug, project.alias}:
+            return project
+    raise UsageError(f"no project {name!r}", remedy="known: " + ", ".join(project.alias for project in projects))
+
+
+def number_key(number: str) -> tuple[int, int, int]:
+    """Sort key of a project number: 1.1 ... 10.2, then S1, S2, then plain numbers."""
+    if number.startswith("S"):
+        return (1000, int(number[1:]), 0)
+    major, _, minor = number.partition(".")
+    return (int(major), int(minor or 0), 0)
+
+
+def read_yaml(path: Path) -> CommentedMap:
+    """The YAML tree with positions and comments; bombs are refused before they are built."""
+    try:
+        if path.stat().st_size > MAX_YAML_BYTES:
+            raise ProjectError(f"{path}: larger than {MAX_YAML_BYTES} bytes")
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ProjectError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ProjectError(f"{path}: not UTF-8 (byte {error.start})") from error
+    yaml = YAML(typ="rt")
+    yaml.allow_duplicate_keys = False
+    try:
+        _refuse_bombs(text, path)
+        tree = yaml.load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise ProjectError(f"{path}{place}: {error.problem or 'not YAML'}") from error
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise ProjectError(f"{path}: not YAML: {str(error).splitlines()[0] if str(error) else 'nested too deeply'}") from error
+    if not isinstance(tree, CommentedMap):
+        raise ProjectError(f"{path}:1:1: expected a mapping")
+    return tree
+
+
+def _refuse_bombs(text: str, path: Path) -> None:
+    """Aliases make trees exponential: count the tokens before anything is composed."""
+    aliases = 0
+    for event in YAML(typ="safe", pure=True).parse(text):
+        if type(event).__name__ == "AliasEvent":
+            aliases += 1
+            if aliases > MAX_ALIASES:
+                raise ProjectError(f"{path}: more than {MAX_ALIASES} YAML aliases")
+
+
+@cache
+def _validator() -> jsonschema.Draft202012Validator:
+    schema = json.loads((ROOT / "schemas" / "project.schema.json").read_text(encoding="utf-8"))
+    return jsonschema.Draft202012Validator(schema)
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """The tree as plain dicts, lists and scalars (what JSON Schema expects)."""
+    if depth > 24:  # noqa: PLR2004 - deeper than any project; a self-referring alias would never end
+        raise ValueError("nested too deeply")
+    if isinstance(value, dict):
+        return {str(key): _plain(child, depth + 1) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_plain(child, depth + 1) for child in value]
+    if isinstance(value, bool) or value is None:
+        return value
+    for kind in (int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
+
+
+def _check_schema(tree: CommentedMap, path: Path) -> None:
+    try:
+        errors = sorted(_validator().iter_errors(_plain(tree)), key=lambda e: [str(part) for part in e.absolute_path])
+    except (ValueError, RecursionError) as error:
+        raise ProjectError(f"{path}: nested too deeply") from error
+    if errors:
+        lines = [f"{path}:{_place(tree, list(e.absolute_path))}: {_explain(e)}" for e in errors[:20]]
+        raise ProjectError("\n".join(lines), remedy="see schemas/project.schema.json")
+
+
+def _explain(error: jsonschema.ValidationError) -> str:
+    where = ".".join(str(part) for part in error.absolute_path) or "project"
+    message = error.message if len(error.message) <= 200 else error.message[:200] + "..."  # noqa: PLR2004 - one screen line
+    return f"{where}: {message}"
+
+
+def _place(tree: Any, parts: list[Any]) -> str:
+    """`line:column` of the innermost node on this path that still has a position."""
+    line, column = 0, 0
+    node = tree
+    for part in parts:
+        try:
+            line, column = node.lc.value(part) if isinstance(node, dict) else node.lc.item(part)
+            node = node[part]
+        except (AttributeError, KeyError, IndexError, TypeError):
+            break
+    return f"{line + 1}:{column + 1}"
+
+
+def _check_meaning(tree: CommentedMap, path: Path) -> None:
+    """What a schema cannot say: names that must exist, folders that must be there."""
+    problems: list[tuple[list[Any], str]] = []
+    if tree["slug"] != path.parent.name:
+        problems.append((["slug"], f"slug {tree['slug']!r} differs from the folder {path.parent.name!r}"))
+    arms = {*tree["lanes"], *tree.get("peers", {})}
+    if len(arms) != len(tree["lanes"]) + len(tree.get("peers", {})):
+        problems.append((["peers"], "a peer has the name of a lane"))
+    names = [case["name"] for case in tree["cases"]]
+    for index, case in enumerate(tree["cases"]):
+        if names.index(case["name"]) != index:
+            problems.append((["cases", index, "name"], f"case {case['name']!r} is listed twice"))
+        for workload in case["workloads"]:
+            if workload not in tree["workloads"]:
+                problems.append((["cases", index, "workloads"], f"unknown workload {workload!r}"))
+        for arm in case.get("without", {}):
+            if arm not in arms:
+                problems.append((["cases", index, "without"], f"unknown lane or peer {arm!r}"))
+    if sum(bool(case.get("headline")) for case in tree["cases"]) > 1:
+        problems.append((["cases"], "more than one case is the headline"))
+    for name, lane in tree["lanes"].items():
+        problems += _check_folder(path.parent, ["lanes", name], lane.get("folder", name))
+        if (base := lane.get("baseline_of")) is not None and (base == name or base not in tree["lanes"]):
+            problems.append((["lanes", name, "baseline_of"], f"unknown lane {base!r}"))
+    for name, peer in tree.get("peers", {}).items():
+        problems += _check_folder(path.parent, ["peers", name], peer["folder"])
+    if problems:
+        raise ProjectError("\n".join(f"{path}:{_place(tree, where)}: {text}" for where, text in problems))
+
+
+def _check_folder(base: Path, where: list[Any], folder: str) -> list[tuple[list[Any], str]]:
+    target = (base / folder).resolve()
+    if not target.is_relative_to(base.resolve()):
+        return [(where, f"folder {folder!r} leaves the project")]
+    return [] if target.is_dir() else [(where, f"folder {folder!r} does not exist")]
+
+
+def _parity(raw: Any) -> Parity:
+    return Parity(**_plain(raw))
+
+
+def _packages(raw: Any, step: str) -> Packages:
+    section = (raw or {}).get(step, {}) or {}
+    section = section.get("packages", section)
+    return Packages(tuple(section.get("apt", ())), tuple(section.get("pip", ())))
+
+
+def _lane(name: str, raw: Any, folder: Path) -> Lane:
+    return Lane(
+        name=name,
+        language=raw["language"],
+        variant=raw.get("variant"),
+        folder=folder / raw.get("folder", name),
+        parity=_parity(raw["parity"]),
+        baseline_of=raw.get("baseline_of"),
+        build_packages=_packages(raw.get("packages"), "build"),
+        run_packages=_packages(raw.get("packages"), "run"),
+    )
+
+
+def _peer(name: str, raw: Any, folder: Path) -> Peer:
+    return Peer(
+        name=name,
+        title=raw["title"],
+        folder=folder / raw["folder"],
+        language=raw["build"]["language"],
+        libraries=tuple(raw["build"].get("libraries", ())),
+        build_packages=_packages(raw, "build"),
+        run_packages=_packages(raw, "run"),
+        parity=_parity(raw["parity"]) if "parity" in raw else None,
+        counts_items=raw.get("counts_items", True),
+        equal=raw["equal"],
+        unequal=raw["unequal"],
+    )
+
+
+def _case(raw: Any) -> Case:
+    fields = _plain(raw)
+    return Case(**{**fields, "args": tuple(fields["args"]), "workloads": tuple(fields["workloads"])})
+
+
+def _project(tree: Any, folder: Path) -> Project:
+    return Project(
+        folder=folder,
+        **{key: tree[key] for key in ("number", "slug", "alias", "title", "group", "summary")},
+        kinds=tuple(tree["kinds"]),
+        teaches=tuple(tree["teaches"]),
+        item=Item(**tree["item"]),
+        metric=Metric(**tree["metric"]),
+        lanes={name: _lane(name, raw, folder) for name, raw in tree["lanes"].items()},
+        workloads={name: Workload(name=name, **_plain(raw)) for name, raw in tree["workloads"].items()},
+        workload_requirements=tuple(tree.get("workload_requirements", ())),
+        compare=tree["oracle"]["compare"],
+        oracle_source=tree["oracle"].get("source", ""),
+        cases=tuple(_case(raw) for raw in tree["cases"]),
+        peers={name: _peer(name, raw, folder) for name, raw in tree.get("peers", {}).items()},
+        bad_inputs=tuple(BadInput(**{**_plain(raw), "args": tuple(raw["args"])}) for raw in tree.get("bad_inputs", [])),
+        limits=Limits(**_plain(tree.get("limits", {}))),
+        network=tree.get("network", "none"),
+    )
