@@ -44,6 +44,10 @@ class TablesError(DeadheatError):
     """A Markdown document and the results do not fit together."""
 
 
+class WriteError(DeadheatError):
+    """A file cannot be written: full disk, read-only tree, missing permission."""
+
+
 class ScaffoldError(DeadheatError):
     """A new project cannot be made."""
 
