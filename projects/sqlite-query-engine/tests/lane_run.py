@@ -1,0 +1,72 @@
+"""One run of a lane: start it, read its statistics, judge its manners."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+STATISTICS = re.compile(
+    r"--- Statistics ---\n"
+    r"Total processed: (?P<items>\d+)\n"
+    r"Processing time: \d+\.\d{3,}s\n"
+    r"Average latency: \d+\.\d{3,}ms\n"
+    r"Throughput: \d+\.\d{2,} items/sec\n"
+    r"Digest: (?P<digest>[0-9a-f]{16})\n"
+)
+TIMEOUT_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run of a lane left behind; `exit_code` is None after a timeout."""
+
+    exit_code: int | None
+    stdout: str
+    stderr: str
+    answer: bytes | None
+
+    @property
+    def items(self) -> int | None:
+        """Return the item count of the statistics block, None when there is no proper block."""
+        match = STATISTICS.fullmatch(self.stdout)
+        return int(match["items"]) if match else None
+
+    @property
+    def digest(self) -> str | None:
+        """Return the digest of the statistics block."""
+        match = STATISTICS.fullmatch(self.stdout)
+        return match["digest"] if match else None
+
+
+def run_lane(command: list[str], args: list[str], output: Path) -> Run:
+    """Run a lane with an output file of its own, which is removed again."""
+    output.unlink(missing_ok=True)
+    try:
+        done = subprocess.run(  # noqa: S603  the command comes from the fixture
+            [*command, *args, "--output", str(output)],
+            capture_output=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Run(None, "", f"no end within {TIMEOUT_SECONDS} s", None)
+    answer = output.read_bytes() if output.exists() else None
+    output.unlink(missing_ok=True)
+    return Run(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"), answer)
+
+
+def manners(run: Run) -> str | None:
+    """Return what is wrong with how a run ended (not with its answer), None when nothing is."""
+    if run.exit_code is None:
+        return "did not end in time"
+    if run.exit_code == 0:
+        if run.items is None:
+            return f"statistics block is malformed: {run.stdout!r}"
+        return "no output file after success" if run.answer is None else None
+    if run.exit_code != 2:  # noqa: PLR2004  the contract's code for bad usage or input
+        return f"exit code {run.exit_code}, stderr {run.stderr[:300]!r}"
+    if not re.fullmatch(r"error: [^\n\x00-\x1f]+\n", run.stderr):
+        return f"stderr is not one error line: {run.stderr[:300]!r}"
+    return "something on stdout or an output file after an error" if run.stdout or run.answer is not None else None
