@@ -1,0 +1,210 @@
+"""A result as frozen dataclasses: raw samples of one benchmark in one environment, never edited.
+
+Only what `tools.checks` accepts becomes a Result (`tools.result` does it), so later code has no checks of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tools.model import Item, Metric, Parity
+
+FATAL_FLAGS = frozenset({"wrong-digest", "wrong-items", "failed", "impossible", "self-time"})
+"""Flags that take a program's verdict away; `noisy` only marks a round."""
+
+
+@dataclass(frozen=True)
+class Harness:
+    """Which Deadheat made the file."""
+
+    version: str
+    commit: str | None
+    dirty: bool
+    source_sha256: str
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What the result is true of; two files with one id may be compared, others never share a row."""
+
+    id: str
+    runner: str
+    os: str
+    kernel: str
+    arch: str
+    cpu_model: str
+    cpus: int
+    memory_bytes: int
+    cpu_level: str
+    governor: str | None
+    virtualization: str | None
+    engine: str | None
+    base_image: str | None
+    ci: bool
+    pinned_cpus: tuple[int, ...]
+    isolation: Mapping[str, str]
+    memory_bandwidth_bytes_per_second: float | None
+    file_bandwidth_bytes_per_second: float | None
+
+
+@dataclass(frozen=True)
+class PlanRecord:
+    """What was asked for before the first run."""
+
+    seed: int
+    workload: str
+    rounds_min: int
+    rounds_max: int
+    budget_seconds: float
+    half_width: float
+    min_run_seconds: float
+    claims: int
+    alpha: float
+    reference: str
+    lanes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One check that a program did not pass."""
+
+    check: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What the oracle said about a program before it was timed."""
+
+    state: str
+    checks: int
+    bad_inputs: int
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A program of the run: lane, peer or null arm, with what it was made from."""
+
+    name: str
+    role: str
+    of: str | None
+    language: str | None
+    variant: str | None
+    title: str
+    parity: Parity | None
+    baseline_of: str | None
+    state: str
+    reason: str | None
+    source_sha256: str | None
+    lock_sha256: str | None
+    binary_sha256: str | None
+    toolchain: str | None
+    flags: tuple[str, ...]
+    image_digest: str | None
+    binary_bytes: int | None
+    image_bytes: int | None
+    cold_build_ns: int | None
+    incremental_build_ns: int | None
+    lines_of_code: int | None
+    startup_ns: tuple[int, ...]
+    counts_items: bool
+    verification: Verification
+    notes: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Columns of equal length, one entry a run."""
+
+    arm: tuple[str, ...]
+    round: tuple[int, ...]
+    position: tuple[int, ...]
+    wall_ns: tuple[int, ...]
+    user_ns: tuple[int, ...]
+    sys_ns: tuple[int, ...]
+    max_rss_bytes: tuple[int, ...]
+    minor_faults: tuple[int, ...]
+    major_faults: tuple[int, ...]
+    voluntary_switches: tuple[int, ...]
+    involuntary_switches: tuple[int, ...]
+    exit_kind: tuple[str, ...]
+    exit_code: tuple[int, ...]
+    self_ns: tuple[int | None, ...]
+    items: tuple[int | None, ...]
+    digest: tuple[str | None, ...]
+    steal_ns: tuple[int, ...]
+    pressure_ns: tuple[int, ...]
+    flags: tuple[frozenset[str], ...]
+
+    def by_round(self, arm: str) -> dict[int, int]:
+        """Map each round of an arm to the place of its run in the columns."""
+        return {self.round[index]: index for index, name in enumerate(self.arm) if name == arm}
+
+
+@dataclass(frozen=True)
+class State:
+    """Whether an arm was measured in a case, and if not, why."""
+
+    state: str
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Peak memory of an arm in a case, from a pass of its own."""
+
+    max_rss_bytes: int
+    source: str
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """All runs of all arms in one case."""
+
+    name: str
+    title: str
+    headline: bool
+    workload: str
+    items: int
+    repeats: int
+    digest: str
+    bytes_per_item: float | None
+    floor_ns: float | None
+    floor_basis: str | None
+    states: Mapping[str, State]
+    memory: Mapping[str, Memory]
+    stop: str
+    samples: Samples
+
+
+@dataclass(frozen=True)
+class Result:
+    """One result file."""
+
+    path: Path
+    created_at: str
+    slug: str
+    number: str
+    item: Item
+    metric: Metric
+    harness: Harness
+    environment: Environment
+    plan: PlanRecord
+    arms: Mapping[str, Arm]
+    cases: tuple[CaseResult, ...]
+
+    @property
+    def headline(self) -> CaseResult:
+        """The case that PLAN.md shows: the one marked so, else the first."""
+        return next((case for case in self.cases if case.headline), self.cases[0])
+
+    @property
+    def lanes(self) -> list[Arm]:
+        """The programs that compete."""
+        return [arm for arm in self.arms.values() if arm.role == "lane"]

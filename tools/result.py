@@ -1,0 +1,126 @@
+"""Read and write result files: one JSON file a benchmark, `results/<slug>/<UTC time>_<environment id>.json`.
+
+Statistics are not here: `tools.analysis` computes them on reading. Nothing ever edits a result file.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tools import checks, files
+from tools.errors import ResultError
+from tools.model import Item, Metric, Parity
+from tools.project import ROOT
+from tools.record import (
+    Arm,
+    CaseResult,
+    Environment,
+    Failure,
+    Harness,
+    Memory,
+    PlanRecord,
+    Result,
+    Samples,
+    State,
+    Verification,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+RESULTS = ROOT / "results"
+
+# History of the result schema; a reader of Deadheat understands every version listed here.
+#   1  first version: batch lanes, columns of samples, verification and provenance of every arm
+SCHEMA_VERSION = 1
+
+Made = TypeVar("Made")
+
+
+def load(path: Path) -> Result:
+    """Read one file.
+
+    Raises:
+        ResultError: it is not a valid result; the message lists every problem.
+    """
+    tree, problems = checks.check_file(path)
+    if problems:
+        raise ResultError("\n".join(map(str, problems)))
+    return from_tree(tree, path)
+
+
+def write(tree: Mapping[str, Any], root: Path = RESULTS) -> Path:
+    """Validate and store a result under `root/<slug>/`; an existing file is never replaced.
+
+    Raises:
+        ResultError: the tree is not a valid result.
+        WriteError: the file exists or cannot be written.
+    """
+    path = result_path(tree, root)
+    try:
+        content = (json.dumps(tree, ensure_ascii=False, separators=(",", ":"), allow_nan=False) + "\n").encode()
+    except (ValueError, TypeError) as error:
+        raise ResultError(f"{path}: {error}") from error
+    _, problems = checks.check_bytes(content, path)
+    if problems:
+        raise ResultError("\n".join(map(str, problems)))
+    files.atomic_create(path, content)
+    return path
+
+
+def result_path(tree: Mapping[str, Any], root: Path = RESULTS) -> Path:
+    """Name the file of a result: `<root>/<slug>/<UTC time>_<environment id>.json`."""
+    return root / str(tree["project"]["slug"]) / checks.file_name(tree)
+
+
+def from_tree(tree: Mapping[str, Any], path: Path) -> Result:
+    """Make the dataclasses of a tree that is valid already."""
+    project = tree["project"]
+    return Result(
+        path=path,
+        created_at=tree["created_at"],
+        slug=project["slug"],
+        number=project["number"],
+        item=Item(**project["item"]),
+        metric=Metric(**project["metric"]),
+        harness=_make(Harness, tree["harness"]),
+        environment=_make(Environment, tree["environment"]),
+        plan=_make(PlanRecord, tree["plan"]),
+        arms={name: _arm(name, raw) for name, raw in tree["arms"].items()},
+        cases=tuple(_case(raw) for raw in tree["cases"]),
+    )
+
+
+def _make(kind: type[Made], raw: Mapping[str, Any], **extra: Any) -> Made:
+    """Fill the fields of a dataclass from a tree, lists as tuples; `extra` is already made."""
+    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    plain = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items() if key in names}
+    return kind(**{**plain, **extra})
+
+
+def _arm(name: str, raw: Mapping[str, Any]) -> Arm:
+    """Make one arm."""
+    record = raw["verification"]
+    failures = tuple(Failure(**failure) for failure in record["failures"])
+    return _make(
+        Arm,
+        raw,
+        name=name,
+        parity=Parity(**raw["parity"]) if raw["parity"] else None,
+        verification=_make(Verification, record, failures=failures),
+    )
+
+
+def _case(raw: Mapping[str, Any]) -> CaseResult:
+    """Make one case."""
+    flags = tuple(frozenset(each) for each in raw["samples"]["flags"])
+    return _make(
+        CaseResult,
+        raw,
+        states={arm: State(**state) for arm, state in raw["states"].items()},
+        memory={arm: Memory(**memory) for arm, memory in raw["memory"].items()},
+        samples=_make(Samples, raw["samples"], flags=flags),
+    )
