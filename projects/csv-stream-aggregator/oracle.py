@@ -142,7 +142,7 @@ def parse_job(args: Sequence[str]) -> Job:
     """Read a lane's command line."""
     options = command_line().parse_args(args)
     delimiter = "\t" if options.delimiter == "\\t" else options.delimiter
-    if len(delimiter) != 1 or ord(delimiter) >= 0x80 or delimiter in '"\r\n':  # noqa: PLR2004 - ASCII
+    if len(delimiter) != 1 or ord(delimiter) >= 0x80 or delimiter in '"\r\n':
         raise BadInputError("delimiter")
     return Job(
         path=Path(options.input),
@@ -567,7 +567,9 @@ def first_record(job: Job, records: Iterator[Record]) -> tuple[list[bytes], Iter
         raise BadInputError(f"line {record.line}: {error}") from error
     if job.header:
         return record.fields, records
-    return [str(index + 1).encode() for index in range(len(record.fields))], (r for part in ([record], records) for r in part)
+    return [str(index + 1).encode() for index in range(len(record.fields))], (
+        r for part in ([record], records) for r in part
+    )
 
 
 def check_length(job: Job, record: Record) -> None:

@@ -40,9 +40,44 @@ MAX_QUANTITY = 20
 REGIONS = ["north", "south", "east", "west", "central", "overseas", "islands", "online"]
 NOUNS = ["Lamp", "Chair", "Table", "Shelf", "Kettle", "Radio", "Clock", "Carpet", "Mirror", "Vase", "Drill", "Saw"]
 MATERIALS = ["Brass", "Oak", "Steel", "Glass", "Linen", "Copper", "Walnut", "Marble", "Rattan", "Tin"]
-CATEGORIES = ["garden", "kitchen", "office", "bath", "lighting", "toys", "sports", "music", "travel", "books", "tools", "art"]
-NOTES = ["", "", "", "", "", "gift", "express", "fragile", "leave at door", "call first", "café pickup", "naïve résumé 日本"]
-QUOTED_NOTES = ['""', '"gift, wrapped"', "plain", '"says ""hello"""', '"first line\nsecond line"', '"a,b,c"', "", '"über\r\nlang"']
+CATEGORIES = [
+    "garden",
+    "kitchen",
+    "office",
+    "bath",
+    "lighting",
+    "toys",
+    "sports",
+    "music",
+    "travel",
+    "books",
+    "tools",
+    "art",
+]
+NOTES = [
+    "",
+    "",
+    "",
+    "",
+    "",
+    "gift",
+    "express",
+    "fragile",
+    "leave at door",
+    "call first",
+    "café pickup",
+    "naïve résumé 日本",
+]
+QUOTED_NOTES = [
+    '""',
+    '"gift, wrapped"',
+    "plain",
+    '"says ""hello"""',
+    '"first line\nsecond line"',
+    '"a,b,c"',
+    "",
+    '"über\r\nlang"',
+]
 
 
 # --- sales -----------------------------------------------------------------------------------------------------------
@@ -162,7 +197,10 @@ def write_sales(out: Path, seed: int, size: dict[str, int]) -> None:
 # --- edge cases ------------------------------------------------------------------------------------------------------
 
 BOM = b"\xef\xbb\xbf"
-PEOPLE = b"name,city,amount,weight\nann,Bonn,1.50,3\nbob,Rome,2.5,\ncid,Bonn,-4,7\ndan,Oslo,,1\neve,Rome,0.125,2e1\nann,Bonn,10,3\n"
+PEOPLE = (
+    b"name,city,amount,weight\nann,Bonn,1.50,3\nbob,Rome,2.5,\ncid,Bonn,-4,7\n"
+    b"dan,Oslo,,1\neve,Rome,0.125,2e1\nann,Bonn,10,3\n"
+)
 QUOTES = (
     b'name,amount,"the ""note"""\n"a,b",1,x\n"say ""hi""",2,"line one\nline two"\n"",3,""\nplain,4,in"side\n'
     b'"a,b","5",6"\n"tail",6,"\r\n"\n""""," 7",q\n'
@@ -236,10 +274,12 @@ def edge_files() -> dict[str, bytes]:
         "duplicate.csv": b"a,b,a\n1,2,3\n",
         "empty-name.csv": b"a,,c\n1,2,3\n",
         "odd-names.csv": b'"a b","quo""te",\xc3\xbc\n1,2,3\nx,4,5\n',
-        "control.csv": b'k,v\n"a\tb",1\n"c\nd",2\n"\x01\x1f\x7f",3\n"q""\\/",4\n"\x08\x0c\r",5\nnul\x00in,6\n\xf0\x9f\x98\x80,7\n',
+        "control.csv": b'k,v\n"a\tb",1\n"c\nd",2\n"\x01\x1f\x7f",3\n'
+        b'"q""\\/",4\n"\x08\x0c\r",5\nnul\x00in,6\n\xf0\x9f\x98\x80,7\n',
         "ragged.csv": b'a,b,c\n1,2,3\n4,5\n\n6,7,8,9\n"x\ny",1,2\n,,\n7,7\xff\n1,1,1\n',
         "bad-rows.csv": b'a,b,c\nx,1,1\ny,abc,2\nx,2,\nz,"3"x,"4"\n5,5"5,1\nx,1\xc3,3\nx,,9\nx,1e19,1\ny,4,zz\nx,3,1\n',
-        "utf8-bad.csv": b"a,b\nok,1\n\xc0\xaf,2\n\xed\xa0\x80,3\n\xf4\x90\x80\x80,4\n\xe2\x82,5\n\xe2\x82\xac,6\n\x80,7\n\xf0\x9f\x98\x80,8\n",
+        "utf8-bad.csv": b"a,b\nok,1\n\xc0\xaf,2\n\xed\xa0\x80,3\n"
+        b"\xf4\x90\x80\x80,4\n\xe2\x82,5\n\xe2\x82\xac,6\n\x80,7\n\xf0\x9f\x98\x80,8\n",
         "overflow.csv": b"g,v\n" + b"a,0.000000000000000001\n" + b"a,999999999999999999\n" * 200,
         "overflow-negative.csv": b"g,v\n" + b"a,-999999999999999999\n" * 200 + b"a,0.000000000000000001\n",
         "nearly-overflow.csv": b"g,v\n" + b"a,0.000000000000000001\n" + b"a,999999999999999999\n" * 160 + b"b,-1\n",
@@ -249,7 +289,9 @@ def edge_files() -> dict[str, bytes]:
         "groups.csv": many_groups(20_000),
         "long-field.csv": b"a,b\n" + b'"' + b"x" * 300_000 + b'",1\n' + b"y" * 300_000 + b",2\n",
         "long-record.csv": b"a,b\nx,1\n" + b"y" * 5_000 + b",2\n",
-        "many-columns.csv": (",".join(f"c{i}" for i in range(2000)) + "\n" + (",".join(["7"] * 2000) + "\n") * 3).encode(),
+        "many-columns.csv": (
+            ",".join(f"c{i}" for i in range(2000)) + "\n" + (",".join(["7"] * 2000) + "\n") * 3
+        ).encode(),
     }
 
 
@@ -269,22 +311,30 @@ ROUNDING = [
     [b"0.000000000000000001", b"0", b"0"],
     [b"999999999.999999999", b"0.0000000005"],
 ]
+# Tables of numbers, not one number a line.
+# fmt: off
 GOOD_NUMBERS = [
-    *["0", "-0", "+0", "1", "+1", "-1", "007", "0.", ".5", "-.5", "+.5", "1.", "1.0", "1.50", "00.10", "-0.00", "0.0000"],
-    *["1e0", "1E2", "1e+2", "1e-2", "1.5e1", "1.5e-1", "1.50e1", ".5e1", "5.e1", "1e17", "-1e17", "12e16", "0e99", "0e999999999999"],
-    *["999999999999999999", "-999999999999999999", "0.999999999999999999", "0.000000000000000001", "1e-18", "123456789.123456789"],
-    *["0000000000000000000000000000001", "00000000000000000000.5", "100000000000000000e0", "12345678", "123456789", "1234567.8"],
-    *["12345678.12345678", "0.1234567", "00000000.00000000", "0.00e2", "1.00e2", "0e-18", "1e00000000000000000002", "1e-00000000000000000002"],
+    "0", "-0", "+0", "1", "+1", "-1", "007", "0.", ".5", "-.5", "+.5", "1.", "1.0", "1.50", "00.10", "-0.00",
+    "0.0000", "1e0", "1E2", "1e+2", "1e-2", "1.5e1", "1.5e-1", "1.50e1", ".5e1", "5.e1", "1e17", "-1e17", "12e16",
+    "0e99", "0e999999999999", "999999999999999999", "-999999999999999999", "0.999999999999999999",
+    "0.000000000000000001", "1e-18", "123456789.123456789", "0000000000000000000000000000001",
+    "00000000000000000000.5", "100000000000000000e0", "12345678", "123456789", "1234567.8", "12345678.12345678",
+    "0.1234567", "00000000.00000000", "0.00e2", "1.00e2", "0e-18", "1e00000000000000000002",
+    "1e-00000000000000000002",
 ]
 NOT_NUMBERS = [
-    *["abc", "1a", "a1", "NaN", "nan", "inf", "Infinity", "-inf", "0x10", "1_000", " 1", "1 ", "1.2.3", "--1", "+-1", "+", "-", ".", "-."],
-    *["e5", ".e5", "1e", "1e+", "1e-", "1e1.5", "1,5", "1e 5", "12345678x", "x2345678", "1234567/", "1234567:", "１", "1\u00a0", "1;2", "1e1e1"],
+    "abc", "1a", "a1", "NaN", "nan", "inf", "Infinity", "-inf", "0x10", "1_000", "1.2.3", "--1", "+-1", "+", "-",
+    ".", "-.", "e5", ".e5", "1e", "1e+", "1e-", "1e1.5", "1,5", "12345678x", "x2345678", "1234567/", "1234567:",
+    "\uff11", "1;2", "1e1e1", " 1", "1 ", "1e 5", "1\u00a0",
 ]
 OUT_OF_RANGE = [
-    *["1000000000000000000", "-1000000000000000000", "1e18", "10e17", "1.0e18", "0.1234567890123456789", "1e-19", "0e-19", "0.0000000000000000000"],
-    *["1e99999999999999999999", "1e-99999999999999999999", "12345678901234567890123456789012345678901234567890", "0e-99999999999999999999"],
-    *["1234567890123456.789", "100000000000000000.0", "1.000000000000000000", "9223372036854775808", "18446744073709551616", "340282366920938463463374607431768211456"],
+    "1000000000000000000", "-1000000000000000000", "1e18", "10e17", "1.0e18", "0.1234567890123456789", "1e-19",
+    "0e-19", "0.0000000000000000000", "1e99999999999999999999", "1e-99999999999999999999",
+    "12345678901234567890123456789012345678901234567890", "0e-99999999999999999999", "1234567890123456.789",
+    "100000000000000000.0", "1.000000000000000000", "9223372036854775808", "18446744073709551616",
+    "340282366920938463463374607431768211456",
 ]
+# fmt: on
 
 
 def bad_files() -> dict[str, bytes]:
@@ -351,8 +401,23 @@ ALL = "count,count:amount,sum:amount,mean:amount,min:amount,max:amount"
 
 def people_checks() -> Iterator[Check]:
     """Yield the same table in every dress."""
-    plain = ["people.csv", "people-crlf.csv", "people-mixed.csv", "people-bom.csv", "people-bom-quoted.csv", "people-no-end.csv"]
-    packed = ["people.csv.gz", "people.csv.zst", "people-named.gz", "people-members.gz", "people-frames.zst", "people-wide.zst", "people-bom.gz"]
+    plain = [
+        "people.csv",
+        "people-crlf.csv",
+        "people-mixed.csv",
+        "people-bom.csv",
+        "people-bom-quoted.csv",
+        "people-no-end.csv",
+    ]
+    packed = [
+        "people.csv.gz",
+        "people.csv.zst",
+        "people-named.gz",
+        "people-members.gz",
+        "people-frames.zst",
+        "people-wide.zst",
+        "people-bom.gz",
+    ]
     for file in [*plain, "people-blank-lines.csv", *packed]:
         yield check(file, f"edge/{file}", f"--group-by name --agg {ALL}")
     yield check("tab", "edge/people.tsv", rf"--delimiter '\t' --group-by city --agg {ALL}")
@@ -362,7 +427,11 @@ def people_checks() -> Iterator[Check]:
     yield check("letter as delimiter", "edge/people-x.csv", f"--delimiter x --group-by city --agg {ALL}")
     yield check("one group", "edge/people.csv", f"--agg {ALL}")
     yield check("one group, count only", "edge/people.csv", "--agg count")
-    yield check("order of aggregates", "edge/people.csv", "--group-by city --agg max:weight,sum:amount,count,min:weight,count:weight,mean:weight")
+    yield check(
+        "order of aggregates",
+        "edge/people.csv",
+        "--group-by city --agg max:weight,sum:amount,count,min:weight,count:weight,mean:weight",
+    )
     yield check("keys in the order asked", "edge/people.csv", "--group-by weight,city,name --agg sum:amount")
     yield check("group by the aggregated column", "edge/people.csv", "--group-by amount --agg sum:amount,count")
     yield check("json", "edge/people.csv", f"--group-by name,city --agg {ALL} --format json")
@@ -377,20 +446,39 @@ def where_checks() -> Iterator[Check]:
     """Yield every operator on every kind of field."""
     for operator in ["=", "!=", "<", "<=", ">", ">="]:
         for literal in ["2.5", "2.50", "-4", "0", "1e1", ".125"]:
-            yield check(f"where amount {operator} {literal}", "edge/people.csv", f"--group-by name --agg {ALL} --where 'amount {operator} {literal}'")
+            yield check(
+                f"where amount {operator} {literal}",
+                "edge/people.csv",
+                f"--group-by name --agg {ALL} --where 'amount {operator} {literal}'",
+            )
     group = "--group-by city --agg count,sum:amount"
     yield check("where text =", "edge/people.csv", f"{group} --where city=Bonn")
     yield check("where text !=", "edge/people.csv", f"{group} --where 'city != Bonn'")
     yield check("where empty =", "edge/people.csv", f"{group} --where 'weight ='")
     yield check("where empty !=", "edge/people.csv", f"{group} --where 'weight !='")
-    yield check("where and", "edge/people.csv", f"{group} --where 'city = Bonn' --where 'amount > 1' --where 'weight<=3'")
+    yield check(
+        "where and", "edge/people.csv", f"{group} --where 'city = Bonn' --where 'amount > 1' --where 'weight<=3'"
+    )
     yield check("where keeps nothing", "edge/people.csv", f"{group} --where 'city = Paris'")
     yield check("where keeps nothing, no group", "edge/people.csv", "--agg count --where 'city = Paris'")
     yield check("where on quoted text", "edge/quotes.csv", "--group-by name --agg count --where 'name = say \"hi\"'")
     yield check("where with operators in the literal", "edge/odd-names.csv", "--agg count --where 'a b != <>='")
-    yield check("where hides a bad number", "edge/bad-rows.csv", "--group-by a --agg count,sum:b --where 'a = x' --on-error skip")
-    yield check("where is left to right", "edge/bad-rows.csv", "--group-by a --agg count --where 'a = q' --where 'b > 1' --on-error skip")
-    yield check("where on a bad number", "edge/bad-rows.csv", "--group-by a --agg count --where 'b > 1'", 'line 3: column b: not a number: "abc"')
+    yield check(
+        "where hides a bad number",
+        "edge/bad-rows.csv",
+        "--group-by a --agg count,sum:b --where 'a = x' --on-error skip",
+    )
+    yield check(
+        "where is left to right",
+        "edge/bad-rows.csv",
+        "--group-by a --agg count --where 'a = q' --where 'b > 1' --on-error skip",
+    )
+    yield check(
+        "where on a bad number",
+        "edge/bad-rows.csv",
+        "--group-by a --agg count --where 'b > 1'",
+        'line 3: column b: not a number: "abc"',
+    )
 
 
 def record_checks() -> Iterator[Check]:
@@ -425,18 +513,37 @@ def record_checks() -> Iterator[Check]:
 def number_checks() -> Iterator[Check]:
     """Yield every shape of number."""
     for number, text in enumerate(GOOD_NUMBERS):
-        yield check(f"number {text}", f"edge/number/good-{number}.csv", "--group-by g --agg sum:v,mean:v,min:v,max:v,count:v")
+        yield check(
+            f"number {text}", f"edge/number/good-{number}.csv", "--group-by g --agg sum:v,mean:v,min:v,max:v,count:v"
+        )
     for number, text in enumerate(NOT_NUMBERS):
-        yield check(f"not a number {text}", f"edge/number/not-{number}.csv", "--group-by g --agg sum:v", "line 3: column v: not a number")
+        yield check(
+            f"not a number {text}",
+            f"edge/number/not-{number}.csv",
+            "--group-by g --agg sum:v",
+            "line 3: column v: not a number",
+        )
     for number, text in enumerate(OUT_OF_RANGE):
-        yield check(f"out of range {text}", f"edge/number/range-{number}.csv", "--group-by g --agg min:v", "line 3: column v: number out of range")
+        yield check(
+            f"out of range {text}",
+            f"edge/number/range-{number}.csv",
+            "--group-by g --agg min:v",
+            "line 3: column v: number out of range",
+        )
     yield check("rounding", "edge/round.csv", "--group-by g --agg mean:v,sum:v,count:v,min:v,max:v")
     yield check("shapes together", "edge/shapes.csv", "--group-by g --agg mean:v,sum:v,count:v,min:v,max:v")
     yield check("scales", "edge/scales.csv", "--group-by g --agg sum:v,min:v,max:v,mean:v,count:v,count")
-    yield check("scales, json", "edge/scales.csv", "--group-by g --agg sum:v,min:v,max:v,mean:v,count:v,count --format json")
+    yield check(
+        "scales, json", "edge/scales.csv", "--group-by g --agg sum:v,min:v,max:v,mean:v,count:v,count --format json"
+    )
     yield check("sum near the limit", "edge/nearly-overflow.csv", "--group-by g --agg sum:v,mean:v")
     yield check("sum over the limit", "edge/overflow.csv", "--group-by g --agg sum:v", "sum out of range in group")
-    yield check("sum under the limit, skip", "edge/overflow-negative.csv", "--group-by g --agg sum:v --on-error skip", "sum out of range in group")
+    yield check(
+        "sum under the limit, skip",
+        "edge/overflow-negative.csv",
+        "--group-by g --agg sum:v --on-error skip",
+        "sum out of range in group",
+    )
 
 
 def skip_checks() -> Iterator[Check]:
@@ -444,12 +551,18 @@ def skip_checks() -> Iterator[Check]:
     yield check("skip ragged", "edge/ragged.csv", "--on-error skip --group-by a --agg count")
     yield check("skip bad rows", "edge/bad-rows.csv", "--on-error skip --group-by a --agg count,sum:b,sum:c")
     yield check("skip bad rows, count only", "edge/bad-rows.csv", "--on-error skip --group-by a --agg count,count:b")
-    yield check("skip bad rows, where", "edge/bad-rows.csv", "--on-error skip --group-by a --agg count,sum:c --where 'b >= 1'")
+    yield check(
+        "skip bad rows, where", "edge/bad-rows.csv", "--on-error skip --group-by a --agg count,sum:c --where 'b >= 1'"
+    )
     yield check("skip invalid UTF-8", "edge/utf8-bad.csv", "--on-error skip --group-by a --agg sum:b")
     yield check("skip control characters", "bad/control.csv", "--on-error skip --agg sum:amount")
     for name in ["after-quote", "ragged", "too-wide", "utf8", "utf8-cut", "not-a-number", "nan", "range", "long-value"]:
         yield check(f"skip {name}", f"bad/{name}.csv", "--on-error skip --group-by name --agg count,sum:amount")
-    for name, text in [("unterminated", "line 4: unterminated quote"), ("empty", "empty input"), ("long-record", "line 3: record longer than")]:
+    for name, text in [
+        ("unterminated", "line 4: unterminated quote"),
+        ("empty", "empty input"),
+        ("long-record", "line 3: record longer than"),
+    ]:
         yield check(f"skip cannot help {name}", f"bad/{name}.csv", "--on-error skip --group-by name --agg count", text)
 
 
@@ -485,14 +598,28 @@ def bad_checks() -> Iterator[Check]:
         yield check(f"bad {file}", f"bad/{file}", "--group-by name --agg count,sum:amount", BAD_TEXTS.get(file, packed))
     yield check("unknown group column", "edge/people.csv", "--group-by nom --agg count", "nom")
     yield check("unknown aggregated column", "edge/people.csv", "--group-by name --agg sum:height", "height")
-    yield check("unknown filter column", "edge/people.csv", "--group-by name --agg count --where 'height > 1'", "height")
+    yield check(
+        "unknown filter column", "edge/people.csv", "--group-by name --agg count --where 'height > 1'", "height"
+    )
     yield check("unknown column without header", "edge/no-header.csv", "--no-header --group-by 4 --agg count", "4")
     yield check("column zero", "edge/no-header.csv", "--no-header --group-by 0 --agg count", "0")
     yield check("duplicate name", "edge/duplicate.csv", "--group-by a --agg count", "a")
     yield check("too many groups", "edge/order.csv", "--group-by j --agg count --max-groups 2", "groups")
-    yield check("too many groups, skip", "edge/order.csv", "--group-by j --agg count --max-groups 2 --on-error skip", "groups")
-    yield check("record too long", "edge/long-record.csv", "--group-by a --agg sum:b --max-record-bytes 5001", "line 3: record longer than")
-    yield check("header too long", "edge/people.csv", "--group-by name --agg count --max-record-bytes 10", "line 1: record longer than")
+    yield check(
+        "too many groups, skip", "edge/order.csv", "--group-by j --agg count --max-groups 2 --on-error skip", "groups"
+    )
+    yield check(
+        "record too long",
+        "edge/long-record.csv",
+        "--group-by a --agg sum:b --max-record-bytes 5001",
+        "line 3: record longer than",
+    )
+    yield check(
+        "header too long",
+        "edge/people.csv",
+        "--group-by name --agg count --max-record-bytes 10",
+        "line 1: record longer than",
+    )
     yield check("not gzip", "edge/people.csv", "--group-by name --agg count --compression gzip", "gzip")
     yield check("not zstd", "edge/people.csv", "--group-by name --agg count --compression zstd", "zstd")
     yield check("gzip as it is", "edge/people.csv.gz", "--group-by name --agg count --compression none", "")
@@ -532,7 +659,15 @@ def usage_checks() -> Iterator[Check]:
 
 def all_checks() -> list[Check]:
     """Return every further check."""
-    makers: list[Callable[[], Iterator[Check]]] = [people_checks, where_checks, record_checks, number_checks, skip_checks, bad_checks, usage_checks]
+    makers: list[Callable[[], Iterator[Check]]] = [
+        people_checks,
+        where_checks,
+        record_checks,
+        number_checks,
+        skip_checks,
+        bad_checks,
+        usage_checks,
+    ]
     return [made for maker in makers for made in maker()]
 
 
@@ -542,7 +677,10 @@ def write_edges(out: Path) -> None:
         (out / folder).mkdir()
         for name, content in files.items():
             (out / folder / name).write_bytes(content)
-    listed = [{"name": made.name, "args": made.args, **({} if made.stderr is None else {"stderr": made.stderr})} for made in all_checks()]
+    listed = [
+        {"name": made.name, "args": made.args, **({} if made.stderr is None else {"stderr": made.stderr})}
+        for made in all_checks()
+    ]
     (out / "checks.json").write_text(json.dumps(listed, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
