@@ -215,7 +215,8 @@ def test_a_document_that_is_not_utf_8() -> None:
 
 PIECES = st.sampled_from(
     ["", "# Title\n", "text\n", "text  \r\n", "- list\n", "> quote\n", "\n", "\r\n", "\n\n", "```\n", "~~~\n",
-     "    code\n", "`", "``", "<div>\n", "</div>\n", "<!-- comment -->\n", "<!--\n", "-->\n", "\t", " ", "\\", "[a](b)\n", "ä€😀\n",
+     "    code\n", "`", "``", "<div>\n", "</div>\n", "<!-- comment -->\n", "<!--\n", "-->\n", "\t", " ", "\\",
+     "[a](b)\n", "ä€😀\n",
      "\x00", "\x0b", "\u2028", "| a | b |\n|---|---|\n| 1 | 2 |\n", "***\n", "1. one\n", "<b>x</b>\n", "\ufeff", "\r"]
 )  # fmt: skip
 TEXTS = st.lists(PIECES | st.text(max_size=5), max_size=12).map("".join)

@@ -1,0 +1,234 @@
+"""What the samples of one case say: computed on reading, never stored.
+
+Lanes of equal parity are ranked together; peers and the null arm are yardsticks and never win. An arm with a failed
+run has no verdict. Where runs that were flagged as noisy change a verdict, both verdicts are kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from tools import stats
+from tools.record import FATAL_FLAGS
+from tools.stats import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tools.model import Parity
+    from tools.record import CaseResult, Result, Samples
+    from tools.stats import NullArm, Place, Quartiles, Ratio
+
+FAR_FROM_FLOOR = 20.0  # a convention of ours (MEASURING.md 14): beyond this the project README says why
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The numbers of one arm in one case."""
+
+    arm: str
+    runs: int
+    noisy_runs: int
+    wall_ns: Quartiles
+    cpu_ns: float
+    items_per_second: float
+    max_rss_bytes: int
+    times_floor: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How many times as much of the metric A needs as B, and what may be said of it."""
+
+    a: str
+    b: str
+    ratio: Ratio
+    verdict: Verdict
+    quiet_verdict: Verdict | None
+    """The verdict without noisy rounds, if it is another one."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether the noisy rounds leave the verdict as it is."""
+        return self.quiet_verdict is None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Lanes of equal parity, ranked together."""
+
+    parity: Parity
+    leader: str
+    places: tuple[Place, ...]
+    to_leader: Mapping[str, Comparison]
+
+    @property
+    def winner(self) -> str | None:
+        """The lane that beats all others of at least two; a shared first place has no winner."""
+        return stats.winner(self.places) if sum(len(place.lanes) for place in self.places) > 1 else None
+
+    @property
+    def tied(self) -> tuple[str, ...]:
+        """The lanes that are shown to tie for the first place."""
+        first = self.places[0]
+        return first.lanes if first.settled and len(first.lanes) > 1 else ()
+
+    def place_of(self, lane: str) -> Place:
+        """Find the place that a lane has or shares."""
+        return next(place for place in self.places if lane in place.lanes)
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Everything that tables, values and claims say about one case."""
+
+    case: CaseResult
+    figures: Mapping[str, Figures]
+    null: NullArm | None
+    steal_share: float
+    pairs: Mapping[tuple[str, str], Comparison]
+    groups: tuple[Group, ...]
+    reference: str
+
+    def group_of(self, lane: str) -> Group | None:
+        """Find the group that a lane is ranked in."""
+        return next((group for group in self.groups if lane in group.to_leader), None)
+
+    @property
+    def main_group(self) -> Group | None:
+        """The group of the reference lane, which stands for the case in short tables."""
+        return self.group_of(self.reference) or next(iter(self.groups), None)
+
+
+def analyse(result: Result, case: CaseResult) -> Analysis:
+    """Compute the statistics of one case."""
+    values = {arm: rounds for arm in result.arms if (rounds := _metric(case, arm, result.metric.name))}
+    judge = _Judge(result, case, values)
+    groups: dict[Parity, list[str]] = {}
+    for lane in result.lanes:
+        if lane.name in values and lane.parity is not None:
+            groups.setdefault(lane.parity, []).append(lane.name)
+    yardsticks = [name for name in values if result.arms[name].role == "peer"]
+    lanes = [lane for group in groups.values() for lane in group]
+    pairs = {}
+    for a, b in [*combinations(lanes, 2), *((lane, peer) for lane in lanes for peer in yardsticks)]:
+        for first, second in ((a, b), (b, a)):
+            if (found := judge.compare(first, second)) is not None:
+                pairs[first, second] = found
+    return Analysis(
+        case=case,
+        figures={arm: _figures(case, arm) for arm in values},
+        null=judge.null,
+        steal_share=judge.steal_share,
+        pairs=pairs,
+        groups=tuple(_group(parity, names, pairs, values) for parity, names in groups.items()),
+        reference=result.plan.reference,
+    )
+
+
+class _Judge:
+    """Compares two arms behind the noise gate of their case."""
+
+    def __init__(self, result: Result, case: CaseResult, values: Mapping[str, Mapping[int, float]]) -> None:
+        """Measure the noise of the run once."""
+        self.values = values
+        self.alpha = result.plan.alpha / result.plan.claims
+        self.noisy = {
+            turn for turn, flags in zip(case.samples.round, case.samples.flags, strict=True) if "noisy" in flags
+        }
+        total_ns = sum(case.samples.wall_ns) * result.environment.cpus
+        self.steal_share = sum(case.samples.steal_ns) / total_ns if total_ns else 0.0
+        self.null: NullArm | None = None
+        for arm in result.arms.values():
+            if arm.role == "null" and arm.of and (both := self._paired(arm.of, arm.name, frozenset())):
+                self.null = stats.null_arm(*both, self.alpha)
+
+    def compare(self, a: str, b: str) -> Comparison | None:
+        """Compare two arms with all rounds, and again without the noisy ones; None if they share no round."""
+        paired = self._paired(a, b, frozenset())
+        if paired is None:
+            return None
+        ratio = stats.paired_ratio(*paired, self.alpha)
+        verdict = stats.decide(ratio, self.null, self.steal_share)
+        quiet = self._paired(a, b, self.noisy) if self.noisy else None
+        other = stats.decide(stats.paired_ratio(*quiet, self.alpha), self.null, self.steal_share) if quiet else verdict
+        return Comparison(a, b, ratio, verdict, other if other is not verdict else None)
+
+    def _paired(self, a: str, b: str, without: set[int] | frozenset[int]) -> tuple[list[float], list[float]] | None:
+        """List the metric of two arms over the rounds that both ran."""
+        rounds = sorted((self.values.get(a, {}).keys() & self.values.get(b, {}).keys()) - without)
+        return (
+            ([self.values[a][turn] for turn in rounds], [self.values[b][turn] for turn in rounds]) if rounds else None
+        )
+
+
+def _metric(case: CaseResult, arm: str, metric: str) -> dict[int, float]:
+    """Map round to metric for an arm whose verdict counts; empty for any other arm or an unknown metric."""
+    samples = case.samples
+    places = samples.by_round(arm)
+    if case.states[arm].state != "measured" or any(samples.flags[index] & FATAL_FLAGS for index in places.values()):
+        return {}
+    found = {turn: _value(samples, index, metric) for turn, index in places.items()}
+    return {turn: value for turn, value in found.items() if value > 0}
+
+
+def _value(samples: Samples, index: int, metric: str) -> float:
+    """Read the metric of one run; 0 for a metric that single runs do not have."""
+    if metric == "cpu_ns":
+        return samples.user_ns[index] + samples.sys_ns[index]
+    columns = {"wall_ns": samples.wall_ns, "max_rss_bytes": samples.max_rss_bytes}
+    return columns[metric][index] if metric in columns else 0
+
+
+def _figures(case: CaseResult, arm: str) -> Figures:
+    """Summarise the runs of one arm."""
+    samples = case.samples
+    runs = list(samples.by_round(arm).values())
+    wall = stats.quartiles([samples.wall_ns[index] for index in runs])
+    memory = case.memory.get(arm)
+    return Figures(
+        arm=arm,
+        runs=len(runs),
+        noisy_runs=sum("noisy" in samples.flags[index] for index in runs),
+        wall_ns=wall,
+        cpu_ns=stats.median([samples.user_ns[index] + samples.sys_ns[index] for index in runs]),
+        items_per_second=case.items * case.repeats / (wall.median / 1e9) if wall.median else 0.0,
+        max_rss_bytes=memory.max_rss_bytes if memory else max(samples.max_rss_bytes[index] for index in runs),
+        times_floor=wall.median / case.floor_ns if case.floor_ns else None,
+    )
+
+
+def _group(
+    parity: Parity,
+    lanes: list[str],
+    pairs: Mapping[tuple[str, str], Comparison],
+    values: Mapping[str, Mapping[int, float]],
+) -> Group:
+    """Rank lanes of equal parity by their paired ratio to one of them."""
+    anchor = lanes[0]
+    costs = {lane: _cost(lane, anchor, pairs, values) for lane in lanes}
+
+    def verdict(a: str, b: str) -> Verdict:
+        comparison = pairs.get((a, b))
+        if comparison is None:
+            return Verdict.UNRESOLVED
+        return comparison.verdict if comparison.settled else Verdict.UNRESOLVED
+
+    places = tuple(stats.ranks(costs, verdict))
+    leader = places[0].lanes[0]
+    others = {lane: pairs[lane, leader] for lane in lanes if (lane, leader) in pairs}
+    self_ratio = stats.Ratio(1.0, 1.0, 1.0, len(values[leader]), two_regimes=False, ratio_of_medians=1.0)
+    return Group(parity, leader, places, {leader: Comparison(leader, leader, self_ratio, Verdict.TIE, None), **others})
+
+
+def _cost(
+    lane: str, anchor: str, pairs: Mapping[tuple[str, str], Comparison], values: Mapping[str, Mapping[int, float]]
+) -> float:
+    """Give the cost of a lane relative to the anchor; by medians where the two share no round."""
+    if lane == anchor:
+        return 1.0
+    if (lane, anchor) in pairs:
+        return pairs[lane, anchor].ratio.ratio
+    return stats.median(list(values[lane].values())) / stats.median(list(values[anchor].values()))
