@@ -1,0 +1,98 @@
+"""The sessions of Deadheat; each names one step of the flow and holds no logic.
+
+`nox --list` shows them all; options go after `--`, for example `nox -s bench-sqlite -- --lanes go,zig --budget 5m`.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import nox
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from tools import names
+
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["tests"]
+STEPS = {
+    "build": "Build every lane and peer of {title}.",
+    "verify": "Build {title} and prove every lane right.",
+    "bench": "Build, verify and measure {title}; store the result; rewrite the tables.",
+}
+
+
+def _step(session: nox.Session, step: str, aliases: list[str]) -> None:
+    from tools import cli  # noqa: PLC0415 - `nox --list` answers without loading the flow
+
+    if code := cli.guarded(partial(cli.session, step, aliases, session.posargs)):
+        session.error(f"exit code {code}")
+
+
+def _python(session: nox.Session, *argv: str) -> None:
+    session.run(sys.executable, "-m", *argv, external=True)
+
+
+for _alias, _title in names.aliases():
+    for _name, _text in STEPS.items():
+        _made = partial(_step, step=_name, aliases=[_alias])
+        _made.__doc__ = _text.format(title=_title)  # type: ignore[attr-defined]  # nox lists it
+        _made.__name__ = f"{_name}_{_alias}"  # type: ignore[attr-defined]
+        nox.session(_made, name=f"{_name}-{_alias}", tags=[_name])  # type: ignore[call-overload]
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build every lane and peer of every project."""
+    _step(session, "build", [])
+
+
+@nox.session
+def verify(session: nox.Session) -> None:
+    """Build every project and prove every lane right."""
+    _step(session, "verify", [])
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure every project, store the results, rewrite the tables."""
+    _step(session, "bench", [])
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Test the toolkit (pytest); then the lanes' own unit tests unless a pytest selection is given."""
+    _python(session, "pytest", *session.posargs)
+    if not session.posargs:
+        _lanes(session, "test")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check the style of everything: Python, lanes in their own tools, workflows."""
+    _python(session, "ruff", "check", ".")
+    _python(session, "ruff", "format", "--check", ".")
+    session.run("actionlint", external=True)
+    session.run("zizmor", "--offline", "--quiet", ".github/workflows", external=True)
+    _lanes(session, "lint")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types (mypy, strict)."""
+    _python(session, "mypy")
+
+
+@nox.session
+def selftest(session: nox.Session) -> None:
+    """Prove the method: error rates of the verdicts, launch overhead, scaling; writes its own numbers."""
+    _python(session, "tools.selftest", *session.posargs)
+
+
+def _lanes(session: nox.Session, what: str) -> None:
+    from tools import cli  # noqa: PLC0415 - as in _step
+
+    if code := cli.guarded(partial(cli.lane_steps, what, [])):
+        session.error(f"exit code {code}")

@@ -1,0 +1,169 @@
+"""What the sessions of noxfile.py and the tasks of tasks.py call: options in, one step of the flow, an exit code out."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from tools import build, flow, plan, runners, terminal
+from tools.errors import DeadheatError, UsageError
+from tools.model import Project
+from tools.project import load_all
+from tools.runners.base import Runner
+
+SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argparse that raises our one-line errors."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog}: {message}", remedy=f"see: {self.prog} -- --help")
+
+
+def duration(text: str) -> float:
+    """`90`, `90s`, `5m`, `1h` in seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    if match is None or float(match[1]) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 90s, 5m or 1h")
+    return float(match[1]) * SECONDS[match[2]]
+
+
+def names(text: str) -> tuple[str, ...]:
+    """`go,zig` as names."""
+    return tuple(name for name in text.split(",") if name)
+
+
+def parser(program: str) -> argparse.ArgumentParser:
+    """Options after `--` of the build, verify and bench sessions."""
+    made = _Parser(prog=f"nox -s {program}", description="Options go after `--`.", allow_abbrev=False)
+    made.add_argument("--lanes", type=names, default=(), metavar="go,zig", help="only these lanes or languages")
+    made.add_argument("--runner", choices=sorted(runners.RUNNERS), help="default: docker where an engine answers, else host")
+    made.add_argument("--no-peers", action="store_true", help="leave the peers out")
+    made.add_argument("--list", action="store_true", help="print the cells and stop")
+    if program.startswith("bench"):
+        made.add_argument("--cases", type=names, default=(), metavar="a,b", help="only these cases")
+        made.add_argument("--rounds", type=int, metavar="N", help="at most N rounds (default: 12 to 40, until precise)")
+        made.add_argument("--budget", type=duration, default=900.0, metavar="5m", help="time for all cases of a project (15m)")
+        made.add_argument("--min-run", type=duration, default=0.5, metavar="0.5s", help="least length of one run (0.5s)")
+        made.add_argument("--workload", default="bench", metavar="NAME", help="bench, or large where a project has it")
+        made.add_argument("--seed", type=int, metavar="N", help="seed of the order (default: random, stored in the result)")
+        made.add_argument("--no-tables", action="store_true", help="store the result, leave the Markdown tables alone")
+    return made
+
+
+def session(step: str, aliases: Sequence[str], argv: Sequence[str]) -> None:
+    """Run one step (build, verify, bench) for some projects, all of them without aliases.
+
+    Raises:
+        DeadheatError: something failed; every project was tried.
+    """
+    args = parser("-".join([step, *aliases[:1]])).parse_args(list(argv))
+    projects = [project for project in load_all() if not aliases or project.alias in aliases]
+    if args.list:
+        for cell in plan.cells(projects, _options(args, step), args.runner or "auto"):
+            print(cell)  # noqa: T201 - the answer of --list
+        return
+    runner, why = runners.choose(args.runner)
+    terminal.say(f"runner  {runner.name} ({why})")
+    action = {"build": _build, "verify": _verify, "bench": _bench}[step]
+    failed = [project.alias for project in projects if not action(project, runner, args)]
+    if failed:
+        raise DeadheatError(f"{step} failed for {', '.join(failed)}")
+
+
+def _options(args: argparse.Namespace, step: str) -> flow.Options:
+    common = {"lanes": args.lanes, "peers": not args.no_peers}
+    if step != "bench":
+        return flow.Options(**common)
+    if args.rounds is not None and args.rounds < 1:
+        raise UsageError("--rounds must be at least 1")
+    return flow.Options(
+        **common, cases=args.cases, workload=args.workload, rounds=args.rounds, budget_seconds=args.budget,
+        min_run_seconds=args.min_run, seed=args.seed,
+    )  # fmt: skip
+
+
+def _build(project: Project, runner: Runner, args: argparse.Namespace) -> bool:
+    built = flow.build_all(project, runner, _options(args, "build"), terminal.say)
+    return all(one.attempt.built for one in built)
+
+
+def _verify(project: Project, runner: Runner, args: argparse.Namespace) -> bool:
+    return flow.verify_only(project, runner, _options(args, "verify"), terminal.say)
+
+
+def _bench(project: Project, runner: Runner, args: argparse.Namespace) -> bool:
+    """Measure, store, show, rewrite the tables; a project in which nothing could be timed is a failure."""
+    options = _options(args, "bench")
+    if args.workload not in project.workloads:
+        raise UsageError(f"{project.alias} has no workload {args.workload!r}", remedy="known: " + ", ".join(project.workloads))
+    try:
+        content = flow.bench(project, runner, options, terminal.say, terminal.ProgressLine())
+    except DeadheatError as error:
+        terminal.say(f"bench   {project.slug}: {error}")
+        return False
+    terminal.clear()
+    from tools import publish  # noqa: PLC0415 - heavy imports come after the last timed run (MEASURING 16)
+
+    publish.store(content, tables=not args.no_tables)
+    return all(arm["state"] == "measured" for arm in content["arms"].values() if arm["role"] == "lane")
+
+
+def lane_steps(what: str, argv: Sequence[str]) -> None:
+    """Run the lanes' own tests or lints on the host, or where asked.
+
+    Raises:
+        DeadheatError: some failed; every lane was tried.
+    """
+    args = parser(what).parse_args(list(argv))
+    runner, _ = runners.choose(args.runner or "host")
+    failed = []
+    for project in load_all():
+        for lane in flow.chosen(project, flow.Options(lanes=args.lanes if set(args.lanes) & lanes_of(project) else (), peers=False)):
+            name = f"{project.slug}/{lane.name}"
+            try:
+                build.check(runner, build.source_of(project, lane), what)
+                terminal.say(f"{what:7} {name}: ok")
+            except DeadheatError as error:
+                failed.append(name)
+                terminal.say(f"{what:7} {name}: FAILED: {error}")
+    if failed:
+        raise DeadheatError(f"{what} failed for {', '.join(failed)}")
+
+
+def lanes_of(project: Project) -> set[str]:
+    """Names and languages by which lanes can be chosen."""
+    return {*project.lanes, *(lane.language for lane in project.lanes.values())}
+
+
+def guarded(action: Callable[[], None]) -> int:
+    """Run an action; expected failures become one line on stderr and an exit code.
+
+    0 done, 1 failed, 2 bad usage or input, 130 interrupted. What is unexpected keeps its traceback: it is a defect of ours.
+    """
+    try:
+        action()
+    except DeadheatError as error:
+        terminal.say(f"error: {error}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        terminal.say("interrupted")
+        return 130
+    return 0
+
+
+def relative(path: Path) -> str:
+    """A path as a person would type it here."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+if __name__ == "__main__":
+    sys.exit("use nox or invoke")

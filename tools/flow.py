@@ -1,0 +1,236 @@
+"""The flow of DESIGN section 2, as one visible list of steps: build, verify, measure, record.
+
+Everything here orders the other modules; none of it compiles, measures or computes statistics itself.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tools import assemble, build, environment, verify, workloads
+from tools.errors import UsageError, VerifyError
+from tools.launcher.protocol import LaunchReply
+from tools.measure import Arm, Bench, CaseRun, Progress, Settings
+from tools.model import Lane, Peer, Project
+from tools.runners.base import Arena, Program, Run, Runner
+
+STARTUP_RUNS = 11
+NULL_SUFFIX = "null"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person may choose on the command line."""
+
+    lanes: tuple[str, ...] = ()
+    cases: tuple[str, ...] = ()
+    peers: bool = True
+    workload: str = "bench"
+    rounds: int | None = None
+    budget_seconds: float = 900.0
+    min_run_seconds: float = 0.5
+    seed: int | None = None
+
+
+@dataclass
+class Contender:
+    """A lane or peer on its way through the flow."""
+
+    source: Lane | Peer
+    attempt: build.Attempt
+    verification: verify.Verification | None = None
+    startup_ns: list[int] = field(default_factory=list)
+    image_bytes: int | None = None
+    image_digest: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The arm's name."""
+        return self.source.name
+
+    @property
+    def ready(self) -> bool:
+        """True when it may be timed."""
+        return self.attempt.built is not None and self.verification is not None and self.verification.passed
+
+    @property
+    def counts_items(self) -> bool:
+        """False for peers that cannot count."""
+        return not isinstance(self.source, Peer) or self.source.counts_items
+
+
+@dataclass
+class Benchmark:
+    """Everything that one benchmark of one project found."""
+
+    project: Project
+    runner: Runner
+    settings: Settings
+    options: Options
+    contenders: list[Contender]
+    claims: int = 1
+    reference: str = ""
+    prepared: workloads.Prepared | None = None
+    environment: dict[str, Any] = field(default_factory=dict)
+    runs: list[CaseRun] = field(default_factory=list)
+
+
+Say = Callable[[str], None]
+
+
+def bench(project: Project, runner: Runner, options: Options, say: Say, progress: Callable[[Progress], None]) -> dict[str, Any]:
+    """Build, verify and measure one project; the content of its result file.
+
+    Raises:
+        VerifyError: no lane is left that could be measured.
+    """
+    contenders = build_all(project, runner, options, say, times=True)
+    verify_all(project, runner, contenders, say)
+    done = Benchmark(project, runner, _settings(options), options, contenders)
+    if not any(one.ready and isinstance(one.source, Lane) for one in contenders):
+        raise VerifyError(f"{project.slug}: no lane passed, nothing was measured")
+    measure_all(done, say, progress)
+    return assemble.result(done)
+
+
+def verify_only(project: Project, runner: Runner, options: Options, say: Say) -> bool:
+    """Build and verify one project; True when every chosen lane and peer passed."""
+    contenders = build_all(project, runner, options, say)
+    verify_all(project, runner, contenders, say)
+    return all(one.ready for one in contenders)
+
+
+def build_all(project: Project, runner: Runner, options: Options, say: Say, *, times: bool = False) -> list[Contender]:
+    """Build the chosen lanes and the peers; failures are kept as such."""
+    found = []
+    for arm in chosen(project, options):
+        start = time.monotonic()
+        attempt = build.build(runner, build.source_of(project, arm), times=times)
+        how = "cached" if attempt.cached else f"{time.monotonic() - start:.1f} s"
+        say(f"build   {project.slug}/{arm.name}@{runner.name}: {'ok, ' + how if attempt.built else 'FAILED: ' + attempt.reason}")
+        if attempt.log:
+            say(attempt.log.rstrip())
+        found.append(Contender(arm, attempt))
+    return found
+
+
+def verify_all(project: Project, runner: Runner, contenders: Sequence[Contender], say: Say) -> None:
+    """Ask every program everything that the oracle knows, in the arena in which it will be timed."""
+    prepared = workloads.prepare(project, "verify")
+    checks = workloads.checks(project, prepared)
+    programs = [Program(one.name, one.attempt.built) for one in contenders if one.attempt.built]
+    with runner.arena(programs, prepared.folder, project.limits) as arena:
+        for one in contenders:
+            if one.attempt.built is None:
+                continue
+            source = one.attempt.source
+            one.verification = verify.verify(arena, source, project, checks, counts_items=one.counts_items)
+            say(_verdict_line(project, runner, one))
+
+
+def measure_all(done: Benchmark, say: Say, progress: Callable[[Progress], None]) -> None:
+    """Verify the workload's cases, time start-up, then measure case after case within the budget."""
+    project, options = done.project, done.options
+    done.prepared = workloads.prepare(project, options.workload)
+    checks = {one.name: one for one in workloads.checks(project, done.prepared) if one.declared}
+    cases = [case for case in project.cases if case.name in checks and (not options.cases or case.name in options.cases)]
+    if not cases:
+        raise UsageError(f"{project.alias}: no such case", remedy="known: " + ", ".join(checks))
+    ready = [one for one in done.contenders if one.ready]
+    programs, arms = _line_up(ready)
+    lanes = sum(arm.role == "lane" for arm in arms)
+    done.claims = max(1, len(cases) * (math.comb(lanes, 2) + lanes * (len(arms) - lanes - 1)))
+    done.reference = arms[0].name
+    with done.runner.arena(programs, done.prepared.folder, project.limits) as arena:
+        _check_workload(done, arena, [checks[case.name] for case in cases], say)
+        arms = [_timed_startup(arena, arm, ready) for arm in arms if _still_ready(arm, ready)]
+        done.environment = environment.describe(done.runner, arena.isolation)
+        bandwidth = done.environment["memory_bandwidth_bytes_per_second"]
+        bench_one = Bench(arena, project, replace(done.settings, cpus=_cpus(done)), done.claims, bandwidth, progress)
+        end = time.monotonic() + options.budget_seconds
+        for index, case in enumerate(cases):
+            share = max(0.0, end - time.monotonic()) / (len(cases) - index)
+            done.runs.append(bench_one.measure(case, checks[case.name], arms, time.monotonic() + share))
+        for one in ready:
+            one.image_bytes, one.image_digest = arena.image_bytes(one.name), arena.image_digest(one.name)
+
+
+def chosen(project: Project, options: Options) -> list[Lane | Peer]:
+    """The lanes that were asked for, in the project's order, then the peers."""
+    if unknown := set(options.lanes) - project.lanes.keys() - {lane.language for lane in project.lanes.values()}:
+        raise UsageError(f"{project.alias} has no lane {', '.join(sorted(unknown))}", remedy="known: " + ", ".join(project.lanes))
+    lanes = [
+        lane for lane in project.lanes.values()
+        if not options.lanes or lane.name in options.lanes or lane.language in options.lanes
+    ]  # fmt: skip
+    return [*lanes, *(project.peers.values() if options.peers else ())]
+
+
+def _settings(options: Options) -> Settings:
+    seed = options.seed if options.seed is not None else secrets.randbelow(1 << 32)
+    base = Settings(seed=seed, budget_seconds=options.budget_seconds, min_run_seconds=options.min_run_seconds)
+    if options.rounds is None:
+        return base
+    return replace(base, rounds_min=min(base.rounds_min, options.rounds), rounds_max=options.rounds)
+
+
+def _line_up(ready: Sequence[Contender]) -> tuple[list[Program], list[Arm]]:
+    """Lanes first (the first is the reference), the null arm behind its lane, then the peers."""
+    programs, arms = [], []
+    for one in ready:
+        assert one.attempt.built is not None  # noqa: S101 - `ready` says so
+        role = "lane" if isinstance(one.source, Lane) else "peer"
+        programs.append(Program(one.name, one.attempt.built))
+        arms.append(Arm(one.name, role, counts_items=one.counts_items))
+        if len(arms) == 1:
+            programs.append(Program(f"{one.name}-{NULL_SUFFIX}", one.attempt.built))
+            arms.append(Arm(f"{one.name}-{NULL_SUFFIX}", "null", of=one.name))
+    return programs, arms
+
+
+def _check_workload(done: Benchmark, arena: Arena, checks: list[workloads.Check], say: Say) -> None:
+    """The answers on the workload that will be timed: digest, count and bytes of every case."""
+    for one in done.contenders:
+        if one.ready and one.verification is not None:
+            found = verify.answers(arena, one.attempt.source, done.project, checks, counts_items=one.counts_items)
+            one.verification.checks += found.checks
+            one.verification.failures += found.failures
+            if found.failures:
+                say(_verdict_line(done.project, done.runner, one))
+
+
+def _still_ready(arm: Arm, ready: Sequence[Contender]) -> bool:
+    return any(one.ready and one.name in {arm.name, arm.of} for one in ready)
+
+
+def _timed_startup(arena: Arena, arm: Arm, ready: Sequence[Contender]) -> Arm:
+    """The arm with the median time of doing nothing (`--version`), which is reported and never subtracted."""
+    replies: list[LaunchReply] = [arena.run(Run(arm.name, ("--version",), 60.0)) for _ in range(STARTUP_RUNS)]
+    times = sorted(reply.wall_ns for reply in replies)
+    for one in ready:
+        if one.name == arm.name:
+            one.startup_ns = [reply.wall_ns for reply in replies]
+    return replace(arm, startup_ns=times[len(times) // 2])
+
+
+def _cpus(done: Benchmark) -> int:
+    pinned = done.environment["pinned_cpus"]
+    return len(pinned) or int(done.environment["cpus"])
+
+
+def _verdict_line(project: Project, runner: Runner, one: Contender) -> str:
+    found = one.verification
+    name = f"{project.slug}/{one.name}@{runner.name}"
+    if found is None:
+        return f"verify  {name}: not run"
+    if found.passed:
+        return f"verify  {name}: ok, {found.checks} checks, {found.bad_inputs} bad inputs"
+    lines = [f"verify  {name}: FAILED {len(found.failures)} of {found.checks + found.bad_inputs} checks"]
+    lines += [f"        {check}: {reason}" for check, reason in found.failures[:5]]
+    return "\n".join(lines)
+

@@ -1,0 +1,25 @@
+"""What follows a benchmark: store the result, show it, rewrite the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tools import result, summary, terminal
+from tools.cli import relative
+
+
+def store(content: Mapping[str, Any], *, tables: bool) -> None:
+    """Write the result file, print the tables a person reads, and bring the documents up to date.
+
+    Raises:
+        ResultError: the harness made an invalid result: a defect of ours, and nothing was written.
+    """
+    path = result.write(content)
+    summary.show(result.load(path))
+    terminal.say(f"result  {relative(path)}")
+    if tables:
+        from tools import tables as documents  # noqa: PLC0415 - reads every result: only when asked
+
+        for changed in documents.update():
+            terminal.say(f"updated {relative(changed)}")

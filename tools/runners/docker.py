@@ -1,0 +1,232 @@
+"""The Docker runner: build without a network from sources mounted read-only, run in one sealed container an arm.
+
+A timed container has no network, a read-only root, no capabilities, one user without rights, and limits of memory,
+processes and core. The launcher is its first process, so starting a container is never inside a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from docker.models.containers import Container
+from docker.types import LogConfig
+
+from tools import caches, languages
+from tools.errors import BuildError, RunnerError
+from tools.files import BUILD_OUTPUT
+from tools.languages.base import Paths, Step
+from tools.launcher import Kind, LauncherClient, LaunchReply, LaunchRequest, Rlimits, build_launcher
+from tools.model import Limits
+from tools.runners import engine, images
+from tools.runners.base import Isolation, Places, Program, Run, Source, Workshop
+from tools.runners.host import PADDING_NAME, pinned_cpus, zig
+
+SIGKILL = 9
+PATHS = Paths(PurePosixPath("/src"), PurePosixPath("/work/out"), PurePosixPath("/work/scratch"), PurePosixPath("/cache"))
+
+
+def engine_answers() -> bool:
+    """True when a Docker engine can be used."""
+    return engine.answers()
+
+
+class DockerRunner:
+    """Build and run in containers."""
+
+    name = "docker"
+
+    def __init__(self) -> None:
+        """Remove what killed runs left."""
+        engine.sweep()
+
+    def toolchain_key(self, source: Source) -> str:
+        """The id of the image that compiles it."""
+        return images.toolchain(source.language, source.build_packages)
+
+    @contextmanager
+    def workshop(self, source: Source) -> Iterator[Workshop]:
+        """One container with a network for fetching, one without for building, on the same volumes."""
+        image = images.toolchain(source.language, source.build_packages)
+        with ExitStack() as stack:
+            src, work = stack.enter_context(engine.volume("src")), stack.enter_context(engine.volume("work"))
+            cache_name = engine.cache_volume(source.language)
+            loader = stack.enter_context(engine.container(image, ["true"], start=False, volumes={src: _mount("/src", "rw")}))
+            engine.upload(loader, "/src", engine.tree(source.folder, BUILD_OUTPUT))
+            volumes = {src: _mount("/src", "ro"), work: _mount("/work", "rw"), cache_name: _mount("/cache", "rw")}
+            yield _DockerWorkshop(source, image, loader, volumes, stack)
+
+    @contextmanager
+    def arena(self, programs: Sequence[Program], data: Path, limits: Limits) -> Iterator[_DockerArena]:
+        """One sealed container an arm, with the workload in a volume that is read-only for them."""
+        launcher = build_launcher(zig(), caches.work("launcher"))
+        with ExitStack() as stack:
+            volume = stack.enter_context(engine.volume("data"))
+            loader_mount = {volume: _mount("/data", "rw")}
+            loader = stack.enter_context(engine.container(images.base(), ["true"], start=False, volumes=loader_mount))
+            engine.upload(loader, "/data", engine.tree(data))
+            arms = {}
+            for program in programs:
+                source = program.built.source
+                interpreter = languages.get(source.language).INTERPRETER
+                image = images.runtime(source.run_packages, python=bool(interpreter))
+                image = stack.enter_context(images.arm(image, source.slug, program.built.binary, launcher))
+                arms[program.arm] = stack.enter_context(_sealed(image, volume, source, interpreter, limits))
+            yield _DockerArena(arms, limits)
+
+    def describe(self) -> dict[str, Any]:
+        """Engine version and base image."""
+        version = engine.client().version()
+        name = f"Docker {version.get('Version', '?')}, API {version.get('ApiVersion', '?')}"
+        return {"engine": name, "base_image": images.base(), "pinned_cpus": pinned_cpus()}
+
+
+def _mount(path: str, mode: str) -> dict[str, str]:
+    return {"bind": path, "mode": mode}
+
+
+@cache
+def _version(image: str, argv: tuple[str, ...]) -> str:
+    """The compiler's own version line."""
+    with engine.container(image, ["sleep", "infinity"], start=True, init=True, network_mode="none") as made:
+        return engine.execute(made, argv).decode(errors="replace").splitlines()[0].strip()
+
+
+class _DockerWorkshop:
+    """Two containers over the volumes of one build; the one with a network exists only while something is fetched."""
+
+    def __init__(
+        self, source: Source, image: str, loader: Container, volumes: Mapping[str, Any], stack: ExitStack
+    ) -> None:
+        self._source, self._image, self._loader, self._volumes = source, image, loader, volumes
+        command = ["sleep", "infinity"]
+        self._builder = stack.enter_context(
+            engine.container(image, command, start=True, init=True, network_mode="none", volumes=dict(volumes))
+        )
+        engine.execute(self._builder, ["mkdir", "-p", "/work/out", "/work/scratch", "/work/home"])
+
+    @property
+    def paths(self) -> Paths:
+        return PATHS
+
+    @property
+    def toolchain(self) -> str:
+        version = languages.get(self._source.language).VERSION
+        return _version(self._image, version.argv)
+
+    @property
+    def image_digest(self) -> str | None:
+        return self._image
+
+    def run(self, step: Step) -> bytes:
+        env = dict(step.env) | {"HOME": "/work/home"}
+        if not step.network:
+            return engine.execute(self._builder, step.argv, cwd="/src", env=env)
+        command = ["sleep", "infinity"]
+        with engine.container(self._image, command, start=True, init=True, volumes=dict(self._volumes)) as fetcher:
+            env = engine.give_network(fetcher) | env
+            return engine.execute(fetcher, step.argv, cwd="/src", env=env)
+
+    def replace(self, name: str, content: bytes) -> None:
+        engine.upload(self._loader, "/src", iter([engine.entry(name, content)]))
+
+    def fetch(self, path: PurePosixPath) -> bytes:
+        try:
+            return engine.download(self._builder, str(path))[path.name]
+        except (RunnerError, KeyError) as error:
+            raise BuildError(f"{self._source.id}: the build left no {path.name}") from error
+
+
+@dataclass(frozen=True)
+class _SealedArm:
+    """A running container with the launcher inside."""
+
+    container: Container
+    client: LauncherClient
+    source: Source
+    interpreter: tuple[str, ...]
+    image: str
+
+
+@contextmanager
+def _sealed(image: str, data: str, source: Source, interpreter: tuple[str, ...], limits: Limits) -> Iterator[_SealedArm]:
+    """A container with nothing but the program, the launcher and the data; ready when the launcher has said hello."""
+    with engine.volume("out") as out:
+        options: dict[str, Any] = {
+            "stdin_open": True,
+            "user": f"{images.USER}:{images.USER}",
+            "network_mode": "none",
+            "read_only": True,
+            "cap_drop": ["ALL"],
+            "security_opt": ["no-new-privileges"],
+            "pids_limit": limits.processes,
+            "mem_limit": limits.memory_bytes,
+            "memswap_limit": limits.memory_bytes,
+            "cpuset_cpus": ",".join(map(str, pinned_cpus())) or None,
+            "tmpfs": {"/tmp": "size=256m,mode=1777"},  # noqa: S108 - a path inside the container
+            "volumes": {data: _mount("/data", "ro"), out: _mount("/out", "rw")},
+            "log_config": LogConfig(type="none"),
+        }
+        with engine.container(image, ["/deadheat/launcher", "--no-cgroup"], start=False, **options) as made:
+            talk = engine.Conversation(made)
+            try:
+                with engine.explained("starting an arm"):
+                    made.start()
+                yield _SealedArm(made, LauncherClient(talk.writer, talk.reader), source, interpreter, image)
+            finally:
+                talk.close()
+
+
+class _DockerArena:
+    """The containers of all arms; only one works at a time."""
+
+    def __init__(self, arms: dict[str, _SealedArm], limits: Limits) -> None:
+        self._arms = arms
+        self._limits = limits
+        self.isolation = Isolation("none", "container", "container", f"uid {images.USER}")
+
+    def run(self, run: Run) -> LaunchReply:
+        arm = self._arms[run.arm]
+        words = [*arm.interpreter, f"/deadheat/{arm.source.slug}", *Places("/data", "/out").apply(run.args)]
+        env = {"LANG": "C.UTF-8", "PATH": "/usr/bin:/bin", "TMPDIR": "/tmp", PADDING_NAME: "x" * run.padding_bytes}  # noqa: S108
+        if arm.interpreter:
+            words[0] = f"/usr/bin/{arm.interpreter[0]}"
+            env["PYTHONPATH"] = images.PYTHON_PATH
+        reply = arm.client.run(
+            LaunchRequest(
+                argv=tuple(words),
+                env=env,
+                cwd="/out",
+                stdin=f"/data/{run.stdin}" if run.stdin else "/dev/null",
+                timeout_ms=int(run.timeout_seconds * 1000),
+                stdout_cap_bytes=run.stdout_limit_bytes,
+                rlimits=Rlimits(nofile=self._limits.nofile),
+            )
+        )
+        return replace(reply, kind=Kind.OOM) if self._ran_out_of_memory(run.arm, reply) else reply
+
+    def _ran_out_of_memory(self, name: str, reply: LaunchReply) -> bool:
+        """The kernel killed the program because the container's memory was used up."""
+        if reply.kind is not Kind.SIGNALLED or reply.code != SIGKILL:
+            return False
+        container = self._arms[name].container
+        with engine.explained("looking at an arm"):
+            container.reload()
+        return bool(container.attrs["State"].get("OOMKilled"))
+
+    def outputs(self, arm: str) -> dict[str, bytes]:
+        container = self._arms[arm].container
+        found = {name.removeprefix("out/"): content for name, content in engine.download(container, "/out").items()}
+        if found:
+            engine.execute(container, ["find", "/out", "-mindepth", "1", "-delete"])
+        return found
+
+    def image_bytes(self, arm: str) -> int | None:
+        return images.size_bytes(self._arms[arm].image)
+
+    def image_digest(self, arm: str) -> str | None:
+        return self._arms[arm].image

@@ -1,0 +1,193 @@
+"""The host runner: toolchains from the shared cache, programs under the launcher on this machine.
+
+It is the default where no Docker engine answers. Isolation is what the kernel lets us have (a network namespace,
+cgroup limits), and the record says what that was.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tools import caches, packages, toolchains
+from tools.errors import BuildError
+from tools.files import BUILD_OUTPUT
+from tools.languages import get
+from tools.languages.base import Paths, Step
+from tools.launcher import LauncherClient, LaunchReply, LaunchRequest, Rlimits, build_launcher, local_launcher
+from tools.model import Limits
+from tools.process import check, run
+from tools.runners.base import Isolation, Places, Program, Run, Source, Workshop
+
+PADDING_NAME = "DEADHEAT_PAD"
+BUILD_TIMEOUT_SECONDS = 1800
+
+
+class HostRunner:
+    """Build and run on this machine."""
+
+    name = "host"
+
+    def toolchain_key(self, source: Source) -> str:
+        """The compiler's version line."""
+        return f"host {toolchains.host(source.language).version}"
+
+    @contextmanager
+    def workshop(self, source: Source) -> Iterator[Workshop]:
+        """A temporary folder with a copy of the sources; nothing is ever written into the checkout."""
+        packages.ensure(source.build_packages.apt, f"building {source.id}")
+        with tempfile.TemporaryDirectory(prefix="deadheat-build-") as base:
+            yield _HostWorkshop(source, Path(base))
+
+    @contextmanager
+    def arena(self, programs: Sequence[Program], data: Path, limits: Limits) -> Iterator[_HostArena]:
+        """Copies of the programs under paths of equal length, and one launcher for all."""
+        for program in programs:
+            packages.ensure(program.built.source.run_packages.apt, f"running {program.built.source.id}")
+        binary = build_launcher(zig(), caches.work("launcher"))
+        with (
+            tempfile.TemporaryDirectory(prefix="deadheat-run-") as base,
+            local_launcher(
+                binary, no_network=True, cgroup_memory_bytes=limits.memory_bytes, cgroup_pids=limits.processes
+            ) as client,
+        ):
+            yield _HostArena(client, Path(base), programs, data, limits)
+
+    def describe(self) -> dict[str, Any]:
+        """No engine and no image here."""
+        return {"engine": None, "base_image": None, "pinned_cpus": pinned_cpus()}
+
+
+def zig() -> Path:
+    """The Zig program, which also compiles the launcher."""
+    return toolchains.host("zig").path[0] / "zig"
+
+
+def pinned_cpus() -> list[int]:
+    """The core of the lanes: the last that we may use, when there is another for everything else."""
+    cores = sorted(os.sched_getaffinity(0))
+    return cores[-1:] if len(cores) > 1 else []
+
+
+@cache
+def _offline() -> tuple[str, ...]:
+    """The command in front of a build step that cuts the network off, where the kernel lets us."""
+    for words in (("unshare", "--net"), ("unshare", "--map-root-user", "--net")):
+        if shutil.which(words[0]) and run([*words, "true"]).returncode == 0:
+            return words
+    return ()
+
+
+@dataclass
+class _HostWorkshop:
+    """A folder with src/, out/ and scratch/."""
+
+    source: Source
+    base: Path
+
+    def __post_init__(self) -> None:
+        shutil.copytree(self.source.folder, self.base / "src", ignore=shutil.ignore_patterns(*BUILD_OUTPUT), symlinks=True)
+        for name in ("out", "scratch"):
+            (self.base / name).mkdir()
+
+    @property
+    def paths(self) -> Paths:
+        base = PurePosixPath(self.base)
+        shared = PurePosixPath(caches.shared() / "packages" / self.source.language)
+        return Paths(base / "src", base / "out", base / "scratch", shared)
+
+    @property
+    def toolchain(self) -> str:
+        return toolchains.host(self.source.language).version
+
+    @property
+    def image_digest(self) -> str | None:
+        return None
+
+    def run(self, step: Step) -> bytes:
+        chain = toolchains.host(self.source.language)
+        Path(self.paths.cache).mkdir(parents=True, exist_ok=True)
+        env = chain.environment(network=step.network) | step.env | {"HOME": str(self.base)}
+        prefix = () if step.network else _offline()
+        return check([*prefix, *step.argv], cwd=self.base / "src", env=env, timeout_seconds=BUILD_TIMEOUT_SECONDS)
+
+    def replace(self, name: str, content: bytes) -> None:
+        (self.base / "src" / name).write_bytes(content)
+
+    def fetch(self, path: PurePosixPath) -> bytes:
+        try:
+            return Path(path).read_bytes()
+        except OSError as error:
+            raise BuildError(f"{self.source.id}: the build left no {path.name}") from error
+
+
+class _HostArena:
+    """One launcher; each arm has a folder with its program and one for its output."""
+
+    def __init__(
+        self, client: LauncherClient, base: Path, programs: Sequence[Program], data: Path, limits: Limits
+    ) -> None:
+        self._client = client
+        self._limits = limits
+        self._data = data
+        self._folders = {program.arm: base / f"arm{index:02}" for index, program in enumerate(programs)}
+        self._programs = {program.arm: program for program in programs}
+        for arm, folder in self._folders.items():
+            (folder / "out").mkdir(parents=True)
+            shutil.copy2(self._programs[arm].built.binary, self._program(arm))
+        hello = client.hello
+        user = f"uid {os.geteuid()}"
+        self.isolation = Isolation(hello.network, hello.memory, hello.pids, user)
+        self._cpus = ",".join(map(str, pinned_cpus())) or None
+
+    def _program(self, arm: str) -> Path:
+        return self._folders[arm] / self._programs[arm].built.source.slug
+
+    def run(self, run: Run) -> LaunchReply:
+        folder = self._folders[run.arm]
+        source = self._programs[run.arm].built.source
+        words = [str(self._program(run.arm)), *Places(str(self._data), str(folder / "out")).apply(run.args)]
+        env = {"LANG": "C.UTF-8", "PATH": "/usr/bin:/bin", "TMPDIR": str(folder / "out"), PADDING_NAME: "x" * run.padding_bytes}
+        if get(source.language).INTERPRETER:
+            words.insert(0, sys.executable)
+            env["PYTHONPATH"] = str(toolchains.python_packages(source.run_packages.pip)) if source.run_packages.pip else ""
+        return self._client.run(
+            LaunchRequest(
+                argv=tuple(words),
+                env=env,
+                cwd=str(folder / "out"),
+                stdin=str(self._data / run.stdin) if run.stdin else "/dev/null",
+                timeout_ms=int(run.timeout_seconds * 1000),
+                cpus=self._cpus,
+                stdout_cap_bytes=run.stdout_limit_bytes,
+                rlimits=Rlimits(nofile=self._limits.nofile, processes=None),
+            )
+        )
+
+    def outputs(self, arm: str) -> dict[str, bytes]:
+        folder = self._folders[arm] / "out"
+        found = {}
+        for path in sorted(folder.iterdir()):
+            plain = path.is_file() and not path.is_symlink()
+            found[path.name] = path.read_bytes() if plain else b""
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        return found
+
+    def image_bytes(self, arm: str) -> int | None:
+        del arm
+        return None
+
+    def image_digest(self, arm: str) -> str | None:
+        del arm
+        return None

@@ -1,0 +1,131 @@
+"""Which results speak for a project, and whether they are still about the sources that are there now.
+
+A row of a table is one result file: different runners or machines never share a row. The newest Docker result of the
+preferred environment speaks; where there is none, the newest of another Docker environment, else of a host.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from tools import result
+from tools.analysis import Analysis, analyse
+from tools.files import source_sha256
+from tools.rows import Row, all_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from tools.model import Project
+    from tools.record import Result
+    from tools.validate import Summary
+
+MAIN_WORKLOAD = "bench"
+
+
+@dataclass
+class Evidence:
+    """One result with its statistics and the arms whose sources have changed since."""
+
+    result: Result
+    stale: frozenset[str]
+
+    @cached_property
+    def analyses(self) -> dict[str, Analysis]:
+        """Statistics of every case, by name."""
+        return {case.name: analyse(self.result, case) for case in self.result.cases}
+
+    @property
+    def headline(self) -> Analysis:
+        """Statistics of the case that short tables show."""
+        return self.analyses[self.result.headline.name]
+
+    @property
+    def failed(self) -> list[str]:
+        """Lanes that have no verdict in some case although nobody excluded them from it."""
+        bad = {"build-failed", "verify-failed", "run-failed", "impossible", "not-run"}
+        return [
+            lane.name
+            for lane in self.result.lanes
+            if lane.state in bad or any(case.states[lane.name].state in bad for case in self.result.cases)
+        ]
+
+    @property
+    def stale_lanes(self) -> list[str]:
+        """Lanes whose sources have changed."""
+        return [lane.name for lane in self.result.lanes if lane.name in self.stale]
+
+
+class Evidences:
+    """All rows, and for each row and workload the result that speaks for it."""
+
+    def __init__(self, projects: Iterable[Project], summaries: Iterable[Summary]) -> None:
+        """Choose among summaries; files are read only when their numbers are asked for."""
+        self.rows: list[Row] = all_rows(projects)
+        self._summaries = list(summaries)
+        self._loaded: dict[Path, Evidence] = {}
+        self._hashes: dict[Path, str] = {}
+        self.preferred = preferred_environment(self._summaries)
+
+    def row(self, name: str) -> Row:
+        """Find a row by slug or alias.
+
+        Raises:
+            LookupError: there is none.
+        """
+        for row in self.rows:
+            if name in {row.slug, row.alias}:
+                return row
+        raise LookupError(f"unknown project {name!r}")
+
+    def of(self, row: Row, workload: str = MAIN_WORKLOAD) -> Evidence | None:
+        """Give the result that speaks for a row, if there is one."""
+        lanes = set(row.project.lanes) if row.project else set()
+        candidates = [one for one in self._summaries if (one.slug, one.workload) == (row.slug, workload)]
+        if not candidates:
+            return None
+        best = max(candidates, key=lambda one: (*_standing(one, self.preferred, lanes), one.created_at))
+        if best.path not in self._loaded:
+            loaded = result.load(best.path)
+            self._loaded[best.path] = Evidence(loaded, self._stale(loaded, row.project))
+        return self._loaded[best.path]
+
+    def all(self) -> list[tuple[Row, Evidence | None]]:
+        """Pair every row with its evidence."""
+        return [(row, self.of(row)) for row in self.rows]
+
+    def _stale(self, loaded: Result, project: Project | None) -> frozenset[str]:
+        """Find arms that were made from other sources than those that are there now."""
+        programs: Mapping[str, Path] = {}
+        if project is not None:
+            programs = {one.name: one.folder for one in [*project.lanes.values(), *project.peers.values()]}
+        stale = set()
+        for arm in loaded.arms.values():
+            folder = programs.get(arm.of or arm.name)
+            if arm.source_sha256 is not None and (folder is None or self._hash(folder) != arm.source_sha256):
+                stale.add(arm.name)
+        return frozenset(stale)
+
+    def _hash(self, folder: Path) -> str:
+        """Hash a folder of sources once."""
+        if folder not in self._hashes:
+            self._hashes[folder] = source_sha256(folder)
+        return self._hashes[folder]
+
+
+def preferred_environment(summaries: Sequence[Summary]) -> str | None:
+    """Choose the Docker environment that covers most projects, the newest among equals; None without Docker results."""
+    docker = [one for one in summaries if one.runner == "docker"]
+    covered = Counter(environment for environment, _ in {(one.environment, one.slug) for one in docker})
+    newest = {one.environment: one.created_at for one in sorted(docker, key=lambda one: one.created_at)}
+    return max(newest, key=lambda name: (covered[name], newest[name]), default=None)
+
+
+def _standing(one: Summary, preferred: str | None, lanes: set[str]) -> tuple[bool, bool, bool]:
+    """Order results before their dates: preferred environment, Docker, and all lanes measured to the end."""
+    docker = one.runner == "docker"
+    return docker and one.environment == preferred, docker, one.complete and lanes <= set(one.lanes)
