@@ -1,0 +1,300 @@
+//! The groups: found by key, kept in blocks, listed in the order of the answer.
+
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::fast::RandomState;
+
+use crate::aggregate::ColumnState;
+use crate::failure::{Result, bad_request};
+
+// Groups live in blocks that never move: growing copies nothing, and memory does
+// not double for a moment.
+const BLOCK_GROUPS: usize = 1024;
+const KEY_BLOCK_BYTES: usize = 64 << 10;
+/// What all group keys together may take.
+const MAX_KEY_BYTES: usize = 1 << 30;
+
+/// One row of the answer.
+#[derive(Clone, Copy, Default)]
+struct Group {
+    rows: u64,
+    key_block: u32,
+    key_offset: u32,
+    key_length: u32,
+}
+
+struct Block {
+    groups: [Group; BLOCK_GROUPS],
+    states: Vec<ColumnState>,
+}
+
+/// Open addressing over slots that hold 32 bits of the hash and a group number plus one.
+pub struct GroupTable {
+    hasher: RandomState,
+    slots: Vec<u64>,
+    blocks: Vec<Block>,
+    key_blocks: Vec<Vec<u8>>, // each filled up to its capacity, never beyond
+    key_bytes: usize,
+    count: usize,
+    max_groups: usize,
+    columns: usize,
+}
+
+const TAG: u64 = !0xffff_ffff;
+
+impl GroupTable {
+    pub fn new(max_groups: usize) -> Self {
+        Self {
+            hasher: RandomState::default(),
+            slots: vec![0; 1024],
+            blocks: Vec::new(),
+            key_blocks: Vec::new(),
+            key_bytes: 0,
+            count: 0,
+            max_groups,
+            columns: 0,
+        }
+    }
+
+    /// Forgets all groups and keeps the memory.
+    pub fn reset(&mut self, columns: usize) {
+        if columns != self.columns {
+            self.blocks.clear();
+            self.columns = columns;
+        }
+        self.slots.fill(0);
+        self.key_blocks.clear();
+        self.key_bytes = 0;
+        self.count = 0;
+    }
+
+    pub fn rows(&self, number: usize) -> u64 {
+        self.group(number).rows
+    }
+
+    pub fn key(&self, number: usize) -> &[u8] {
+        let group = self.group(number);
+        let from = group.key_offset as usize;
+        &self.key_blocks[group.key_block as usize][from..from + group.key_length as usize]
+    }
+
+    /// The aggregated columns of one group.
+    pub fn states(&self, number: usize) -> &[ColumnState] {
+        let from = number % BLOCK_GROUPS * self.columns;
+        &self.blocks[number / BLOCK_GROUPS].states[from..from + self.columns]
+    }
+
+    /// Counts one more row of the group and gives its columns.
+    #[inline]
+    pub fn add_row(&mut self, number: usize) -> &mut [ColumnState] {
+        let from = number % BLOCK_GROUPS * self.columns;
+        let block = &mut self.blocks[number / BLOCK_GROUPS];
+        block.groups[number % BLOCK_GROUPS].rows += 1;
+        &mut block.states[from..from + self.columns]
+    }
+
+    fn group(&self, number: usize) -> &Group {
+        &self.blocks[number / BLOCK_GROUPS].groups[number % BLOCK_GROUPS]
+    }
+
+    fn hash(&self, key: &[u8]) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(key);
+        hasher.finish()
+    }
+
+    /// The number of the group with this key, which is made if it is new.
+    #[inline]
+    pub fn find(&mut self, key: &[u8]) -> Result<usize> {
+        let hash = self.hash(key);
+        let mask = self.slots.len() - 1;
+        let mut at = hash as usize & mask;
+        loop {
+            let slot = self.slots[at];
+            if slot == 0 {
+                return self.insert(key, at, hash & TAG);
+            }
+            if slot & TAG == hash & TAG {
+                let number = (slot & !TAG) as usize - 1;
+                if self.key(number) == key {
+                    return Ok(number);
+                }
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    #[cold]
+    fn insert(&mut self, key: &[u8], at: usize, tag: u64) -> Result<usize> {
+        let number = self.count;
+        if number == self.max_groups {
+            let most = self.max_groups;
+            return Err(bad_request(format!(
+                "more than {most} groups (--max-groups)"
+            )));
+        }
+        self.key_bytes += key.len();
+        if self.key_bytes > MAX_KEY_BYTES {
+            return Err(bad_request(format!(
+                "group keys of more than {MAX_KEY_BYTES} bytes"
+            )));
+        }
+        if number / BLOCK_GROUPS == self.blocks.len() {
+            self.blocks.push(Block {
+                groups: [Group::default(); BLOCK_GROUPS],
+                states: vec![ColumnState::default(); BLOCK_GROUPS * self.columns],
+            });
+        }
+        let (key_block, key_offset) = self.store_key(key);
+        let block = &mut self.blocks[number / BLOCK_GROUPS];
+        block.groups[number % BLOCK_GROUPS] = Group {
+            rows: 0,
+            key_block,
+            key_offset,
+            key_length: key.len() as u32,
+        };
+        let from = number % BLOCK_GROUPS * self.columns;
+        block.states[from..from + self.columns].fill(ColumnState::default());
+        self.count += 1;
+        self.slots[at] = tag | self.count as u64;
+        if self.count * 2 > self.slots.len() {
+            self.grow();
+        }
+        Ok(number)
+    }
+
+    fn store_key(&mut self, key: &[u8]) -> (u32, u32) {
+        let room = self
+            .key_blocks
+            .last()
+            .map_or(0, |block| block.capacity() - block.len());
+        if self.key_blocks.is_empty() || room < key.len() {
+            self.key_blocks
+                .push(Vec::with_capacity(KEY_BLOCK_BYTES.max(key.len())));
+        }
+        let number = self.key_blocks.len() - 1;
+        let block = &mut self.key_blocks[number];
+        let offset = block.len();
+        block.extend_from_slice(key);
+        (number as u32, offset as u32)
+    }
+
+    /// Doubles the slots. Only 32 bits of each hash are kept, so keys are hashed again.
+    fn grow(&mut self) {
+        let mut slots = vec![0; 2 * self.slots.len()];
+        let mask = slots.len() - 1;
+        for number in 0..self.count {
+            let hash = self.hash(self.key(number));
+            let mut at = hash as usize & mask;
+            while slots[at] != 0 {
+                at = (at + 1) & mask;
+            }
+            slots[at] = hash & TAG | (number as u64 + 1);
+        }
+        self.slots = slots;
+    }
+
+    /// Lists the groups in the order of the answer: field by field, raw bytes.
+    pub fn sorted(&self, key_columns: usize) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..self.count as u32).collect();
+        order.sort_unstable_by(|&left, &right| {
+            let fields = |number: u32| KeyFields::new(self.key(number as usize), key_columns);
+            fields(left).cmp(fields(right))
+        });
+        order
+    }
+}
+
+/// A key of several columns is each field but the last behind its length in four
+/// bytes, then the last field: two different rows never make the same key.
+pub fn push_key_field(key: &mut Vec<u8>, field: &[u8], is_last: bool) {
+    if !is_last {
+        key.extend_from_slice(&(field.len() as u32).to_le_bytes());
+    }
+    key.extend_from_slice(field);
+}
+
+/// The fields of a key.
+pub struct KeyFields<'a> {
+    rest: &'a [u8],
+    left: usize,
+}
+
+impl<'a> KeyFields<'a> {
+    pub fn new(key: &'a [u8], columns: usize) -> Self {
+        Self {
+            rest: key,
+            left: columns,
+        }
+    }
+}
+
+impl<'a> Iterator for KeyFields<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        self.left = self.left.checked_sub(1)?;
+        if self.left == 0 {
+            return Some(self.rest);
+        }
+        let (length, rest) = self.rest.split_first_chunk::<4>()?;
+        let (field, rest) = rest.split_at(u32::from_le_bytes(*length) as usize);
+        self.rest = rest;
+        Some(field)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_several_columns_never_collide_and_sort_by_field() {
+        let rows = [
+            ["b", "1"],
+            ["a", "2"],
+            ["ab", ""],
+            ["a", "b"],
+            ["", "ab"],
+            ["a\0", "0"],
+        ];
+        let mut table = GroupTable::new(100);
+        table.reset(0);
+        for (number, row) in rows.iter().enumerate() {
+            let mut key = Vec::new();
+            push_key_field(&mut key, row[0].as_bytes(), false);
+            push_key_field(&mut key, row[1].as_bytes(), true);
+            assert_eq!(table.find(&key).unwrap(), number);
+            assert_eq!(table.find(&key).unwrap(), number);
+        }
+        let order = table.sorted(2);
+        let sorted: Vec<Vec<&[u8]>> = (order.iter())
+            .map(|&number| KeyFields::new(table.key(number as usize), 2).collect())
+            .collect();
+        let mut expected: Vec<Vec<&[u8]>> = (rows.iter())
+            .map(|row| row.iter().map(|field| field.as_bytes()).collect())
+            .collect();
+        expected.sort();
+        assert_eq!(sorted, expected);
+    }
+
+    #[test]
+    fn groups_survive_growth_and_end_at_the_limit() {
+        let mut table = GroupTable::new(10_000);
+        for _ in 0..2 {
+            table.reset(1);
+            for number in 0..10_000_usize {
+                let key = format!("key {number} {}", "x".repeat(number % 300));
+                assert_eq!(table.find(key.as_bytes()).unwrap(), number);
+                table.add_row(number)[0].count += number as u64;
+            }
+            for number in 0..10_000_usize {
+                let key = format!("key {number} {}", "x".repeat(number % 300));
+                assert_eq!(table.key(number), key.as_bytes());
+                assert_eq!(table.rows(number), 1);
+                assert_eq!(table.states(number)[0].count, number as u64);
+            }
+            assert!(table.find(b"one more").is_err());
+        }
+    }
+}

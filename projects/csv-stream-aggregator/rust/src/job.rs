@@ -1,0 +1,261 @@
+//! One repeat: from the raw input to the rendered answer.
+
+use crate::aggregate::{Aggregator, BadRow};
+use crate::decimal::NotNumber;
+use crate::failure::{Result, escape, quote_value};
+use crate::options::Options;
+use crate::output::AnswerWriter;
+use crate::plan::{Plan, numbered_columns};
+use crate::record::{Outcome, Record};
+use crate::render::render_answer;
+use crate::scan::RecordIndex;
+use crate::window::Window;
+
+/// Does the whole work once per run. What it keeps between runs is memory, not results.
+pub struct Job<'a> {
+    request: &'a Options,
+    window: Window,
+    index: RecordIndex,
+    exact_ends: Vec<u32>, // field ends of a record from the exact parser
+    rows: Rows<'a>,
+}
+
+impl<'a> Job<'a> {
+    pub fn new(request: &'a Options) -> Self {
+        Self {
+            request,
+            window: Window::new(request),
+            index: RecordIndex::default(),
+            exact_ends: Vec::new(),
+            rows: Rows {
+                request,
+                aggregator: Aggregator::new(request.max_groups),
+                items: 0,
+                skipped: 0,
+            },
+        }
+    }
+
+    /// Data records of the last run, also those filtered or skipped.
+    pub fn items(&self) -> u64 {
+        self.rows.items
+    }
+
+    /// Bad rows that the last run left out.
+    pub fn skipped(&self) -> u64 {
+        self.rows.skipped
+    }
+
+    /// The measured work.
+    pub fn run(&mut self, out: &mut AnswerWriter) -> Result<()> {
+        (self.rows.items, self.rows.skipped) = (0, 0);
+        self.window.open(self.request)?;
+        self.read_header()?;
+        self.read_records()?;
+        let aggregator = &self.rows.aggregator;
+        render_answer(
+            out,
+            &aggregator.plan,
+            &aggregator.table,
+            self.request.as_json,
+        )
+    }
+
+    /// Names the columns by the first record. Without a header that record only
+    /// counts them, and is read again as data.
+    fn read_header(&mut self) -> Result<()> {
+        let window = &mut self.window;
+        loop {
+            if window.is_consumed() {
+                return Err(window.failure("empty input: no header"));
+            }
+            let (next, outcome) =
+                window.next_exact(self.request.delimiter, &mut self.exact_ends)?;
+            let row = Record {
+                buffer: &window.buffer,
+                start: window.position,
+                field_ends: &self.exact_ends,
+            };
+            if row.is_blank() {
+                window.position = next;
+                continue;
+            }
+            let names = header_names(window, &row, outcome)?;
+            let names = match self.request.no_header {
+                true => numbered_columns(names.len()),
+                false => names,
+            };
+            let plan = Plan::new(self.request, names)
+                .map_err(|failure| window.line_failure(row.start, &failure.text))?;
+            self.rows.aggregator.reset(plan);
+            if !self.request.no_header {
+                window.position = next;
+            }
+            return Ok(());
+        }
+    }
+
+    /// Streams the records: most through the scan, the rest one by one.
+    fn read_records(&mut self) -> Result<()> {
+        loop {
+            self.take_scanned()?;
+            if self.window.is_consumed() {
+                return Ok(());
+            }
+            if self.index.irregular || self.window.at_end {
+                self.take_exact()?;
+            } else {
+                self.window.refill()?;
+            }
+        }
+    }
+
+    /// Takes all records that the scan can delimit in the window.
+    fn take_scanned(&mut self) -> Result<()> {
+        let Self { window, index, .. } = self;
+        index.scan(
+            &window.buffer,
+            window.position,
+            window.filled,
+            self.request.delimiter,
+        );
+        let Some(&last) = index.record_ends.last() else {
+            return Ok(());
+        };
+        let end = index.field_ends[last as usize - 1] as usize;
+        // Records end in ASCII bytes: together they are valid UTF-8 only if each one is.
+        let suspect = index.has_high && !is_utf8(&window.buffer[window.position..end]);
+        let mut start = window.position;
+        let mut first = 0;
+        for &last in &index.record_ends {
+            let field_ends = &mut index.field_ends[first..last as usize];
+            first = last as usize;
+            let end = &mut field_ends[field_ends.len() - 1];
+            let next = *end as usize + 1;
+            if next - 1 > start && window.buffer[next - 2] == b'\r' {
+                *end -= 1;
+            }
+            let row = Record {
+                buffer: &window.buffer,
+                start,
+                field_ends,
+            };
+            self.rows.take(window, &row, Outcome::WellFormed, suspect)?;
+            start = next;
+        }
+        window.position = start;
+        Ok(())
+    }
+
+    /// Takes one record by the letter.
+    fn take_exact(&mut self) -> Result<()> {
+        let window = &mut self.window;
+        let (next, outcome) = window.next_exact(self.request.delimiter, &mut self.exact_ends)?;
+        let row = Record {
+            buffer: &window.buffer,
+            start: window.position,
+            field_ends: &self.exact_ends,
+        };
+        self.rows.take(window, &row, outcome, true)?;
+        window.position = next;
+        Ok(())
+    }
+}
+
+/// The header must be sound, whatever the error policy.
+fn header_names(window: &Window, row: &Record, outcome: Outcome) -> Result<Vec<Vec<u8>>> {
+    if row.text().len() > window.max_record_bytes() {
+        return Err(window.too_long(row.start));
+    }
+    if outcome == Outcome::TextAfterQuote {
+        return Err(window.line_failure(row.start, TEXT_AFTER_QUOTE));
+    }
+    if !is_utf8(row.text()) {
+        return Err(window.line_failure(row.start, INVALID_UTF8));
+    }
+    Ok((0..row.field_ends.len())
+        .map(|column| row.field(column).into_owned())
+        .collect())
+}
+
+const TEXT_AFTER_QUOTE: &str = "text after closing quote";
+const INVALID_UTF8: &str = "invalid UTF-8";
+
+fn is_utf8(text: &[u8]) -> bool {
+    simdutf8::basic::from_utf8(text).is_ok()
+}
+
+/// Checks rows, counts them, and passes the sound ones on.
+struct Rows<'a> {
+    request: &'a Options,
+    aggregator: Aggregator,
+    items: u64,
+    skipped: u64,
+}
+
+impl Rows<'_> {
+    /// Takes one record. A suspect one may hold invalid UTF-8.
+    #[inline]
+    fn take(
+        &mut self,
+        window: &Window,
+        row: &Record,
+        outcome: Outcome,
+        suspect: bool,
+    ) -> Result<()> {
+        if row.is_blank() {
+            return Ok(());
+        }
+        if row.text().len() > self.request.max_record_bytes {
+            return Err(window.too_long(row.start));
+        }
+        self.items += 1;
+        if outcome == Outcome::TextAfterQuote {
+            return self.reject(window, row, || TEXT_AFTER_QUOTE.into());
+        }
+        let (found, expected) = (
+            row.field_ends.len(),
+            self.aggregator.plan.column_names.len(),
+        );
+        if found != expected {
+            return self.reject(window, row, || {
+                format!("{found} fields, expected {expected}")
+            });
+        }
+        if suspect && !is_utf8(row.text()) {
+            return self.reject(window, row, || INVALID_UTF8.into());
+        }
+        match self.aggregator.add(row) {
+            Ok(()) => Ok(()),
+            Err(BadRow::Fatal(what)) => Err(window.line_failure(row.start, &what)),
+            Err(BadRow::Number(column, error)) => {
+                let name = escape(&self.aggregator.plan.column_names[column]);
+                self.reject(window, row, || number_problem(row, column, &name, error))
+            }
+        }
+    }
+
+    /// Counts a bad row, or fails with what is wrong with it.
+    #[cold]
+    fn reject(
+        &mut self,
+        window: &Window,
+        row: &Record,
+        describe: impl FnOnce() -> String,
+    ) -> Result<()> {
+        if self.request.skip_bad_rows {
+            self.skipped += 1;
+            return Ok(());
+        }
+        Err(window.line_failure(row.start, &describe()))
+    }
+}
+
+fn number_problem(row: &Record, column: usize, name: &str, error: NotNumber) -> String {
+    let what = match error {
+        NotNumber::OutOfRange => "number out of range",
+        NotNumber::Empty | NotNumber::Malformed => "not a number",
+    };
+    let value = quote_value(&row.field(column));
+    format!("column {name}: {what}: {value}")
+}
