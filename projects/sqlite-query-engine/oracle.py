@@ -49,7 +49,7 @@ CASE_ITEMS = {
         "SELECT COUNT(*) FROM metrics WHERE host = 'web-017' AND ts >= COALESCE((SELECT ts FROM metrics "
         "WHERE host = 'web-017' AND status = 'warn' ORDER BY ts DESC LIMIT 1 OFFSET 9), 0)"
     ),
-    "primary-key": "SELECT COUNT(*) FROM rollup WHERE host = 'web-017' AND bucket >= 1700000100",
+    "primary-key": "SELECT COUNT(*) FROM rollup WHERE host = 'web-017' AND bucket >= 1699999800 AND bucket < 1700030000",
     "wide-rows": "SELECT COUNT(*) FROM documents",
 }
 
