@@ -1,0 +1,437 @@
+package main
+
+import (
+	"encoding/binary"
+)
+
+const (
+	pageIndexInterior = 2
+	pageTableInterior = 5
+	pageIndexLeaf     = 10
+	pageTableLeaf     = 13
+
+	maximumDepth = 20 // SQLite's own limit
+)
+
+// node is one b-tree page on the way from the root to the cursor. The header and the extent of
+// the cell pointer array are checked when the page is entered; cell contents when they are read.
+type node struct {
+	number  uint32
+	data    []byte
+	pointer []byte // the cell pointer array
+	cells   int
+	index   int // leaf: the current cell; interior: the child (and, in an index, the entry after it)
+	right   uint32
+	leaf    bool
+}
+
+// cursor walks one b-tree, a table's or an index's, in both directions.
+type cursor struct {
+	pager   *pager
+	root    uint32
+	isIndex bool
+	depth   int // nodes on the stack; 0 = no position
+	visited uint32
+	stack   [maximumDepth]node
+	rec     *record // receives the current entry; its err is the cursor's error
+}
+
+func (c *cursor) open(p *pager, root uint32, isIndex bool, rec *record) {
+	c.pager, c.root, c.isIndex, c.rec = p, root, isIndex, rec
+	c.depth = 0
+	c.visited = 0
+	rec.pager = p
+}
+
+func (c *cursor) fail(page uint32, format string, arguments ...any) bool {
+	if c.rec.err == nil {
+		c.rec.err = c.pager.corrupt(page, format, arguments...)
+	}
+	c.depth = 0
+	return false
+}
+
+// readNode checks a page header.
+func (c *cursor) readNode(n *node, number uint32) bool {
+	data := c.pager.page(number)
+	if data == nil {
+		return c.fail(number, "is beyond the end (the file has %d pages)", c.pager.pageCount)
+	}
+	header := 0
+	if number == 1 {
+		header = headerBytes
+	}
+	begin := header + 8
+	leaf, interior := byte(pageTableLeaf), byte(pageTableInterior)
+	if c.isIndex {
+		leaf, interior = pageIndexLeaf, pageIndexInterior
+	}
+	switch data[header] {
+	case leaf:
+		n.leaf = true
+	case interior:
+		n.leaf = false
+		n.right = binary.BigEndian.Uint32(data[header+8:])
+		begin += 4
+	default:
+		return c.fail(number, "type %d is not that of %s b-tree page", data[header], treeName(c.isIndex))
+	}
+	n.cells = int(binary.BigEndian.Uint16(data[header+3:]))
+	if begin+2*n.cells > len(data) {
+		return c.fail(number, "%d cells do not fit", n.cells)
+	}
+	n.number, n.data, n.pointer = number, data, data[begin:begin+2*n.cells]
+	return true
+}
+
+func treeName(isIndex bool) string {
+	if isIndex {
+		return "an index"
+	}
+	return "a table"
+}
+
+// push enters a page. The visited pages are counted against the file's: a pointer loop ends there.
+func (c *cursor) push(number uint32) bool {
+	if c.depth == maximumDepth {
+		return c.fail(number, "b-tree is deeper than %d pages (pointer loop)", maximumDepth)
+	}
+	if c.visited++; c.visited > c.pager.pageCount {
+		return c.fail(number, "b-tree has more pages than the file (pointer loop)")
+	}
+	n := &c.stack[c.depth]
+	if !c.readNode(n, number) {
+		return false
+	}
+	n.index = 0
+	c.depth++
+	return true
+}
+
+// restart drops the position; the budget of pages starts again, as every walk has its own.
+func (c *cursor) restart() bool {
+	c.depth = 0
+	c.visited = 0
+	return c.push(c.root)
+}
+
+// cell gives the bytes from a cell's start to the end of its page.
+func (c *cursor) cell(n *node, index int) ([]byte, bool) {
+	at := int(binary.BigEndian.Uint16(n.pointer[2*index:]))
+	if at >= len(n.data) || at+4 > len(n.data) {
+		return nil, c.fail(n.number, "cell %d: pointer %d is outside the page", index, at)
+	}
+	return n.data[at:], true
+}
+
+// child gives the page number below an interior node at its index.
+func (c *cursor) child(n *node, index int) (uint32, bool) {
+	if index >= n.cells {
+		return n.right, true
+	}
+	cell, ok := c.cell(n, index)
+	if !ok {
+		return 0, false
+	}
+	return binary.BigEndian.Uint32(cell), true
+}
+
+// descend goes from an interior node down to the first or last leaf below its current child.
+func (c *cursor) descend(last bool) bool {
+	for {
+		n := &c.stack[c.depth-1]
+		if n.leaf {
+			return true
+		}
+		number, ok := c.child(n, n.index)
+		if !ok || !c.push(number) {
+			return false
+		}
+		if n = &c.stack[c.depth-1]; last {
+			n.index = n.cells
+			if n.leaf {
+				n.index--
+			}
+		}
+	}
+}
+
+// first goes to the first entry; false at the end of an empty tree or on damage.
+func (c *cursor) first() bool {
+	return c.restart() && c.descend(false) && c.settle()
+}
+
+// last goes to the last entry.
+func (c *cursor) last() bool {
+	if !c.restart() {
+		return false
+	}
+	if n := &c.stack[0]; n.leaf {
+		n.index = n.cells - 1
+	} else {
+		n.index = n.cells
+	}
+	return c.descend(true) && c.settleBack()
+}
+
+func (c *cursor) next() bool {
+	n := &c.stack[c.depth-1]
+	n.index++
+	if n.leaf && n.index < n.cells {
+		return true
+	}
+	if !n.leaf && !c.descend(false) { // an index entry of an interior page
+		return false
+	}
+	return c.settle()
+}
+
+func (c *cursor) prev() bool {
+	n := &c.stack[c.depth-1]
+	if n.leaf {
+		if n.index--; n.index >= 0 {
+			return true
+		}
+	} else if !c.descend(true) {
+		return false
+	}
+	return c.settleBack()
+}
+
+// settle moves forward from a leaf that has no more cells to the next entry.
+func (c *cursor) settle() bool {
+	for c.depth > 0 {
+		n := &c.stack[c.depth-1]
+		if n.index < n.cells && (n.leaf || c.isIndex) {
+			return true
+		}
+		if !n.leaf && n.index < n.cells { // a table's interior page: on to its next child
+			n.index++
+			if !c.descend(false) {
+				return false
+			}
+			continue
+		}
+		c.depth--
+	}
+	return false
+}
+
+// settleBack moves backward from a leaf before its first cell to the previous entry.
+func (c *cursor) settleBack() bool {
+	for c.depth > 0 {
+		n := &c.stack[c.depth-1]
+		if n.leaf {
+			if n.index >= 0 && n.index < n.cells {
+				return true
+			}
+		} else if n.index > 0 {
+			n.index--
+			if c.isIndex {
+				return true
+			}
+			if !c.descend(true) {
+				return false
+			}
+			continue
+		}
+		c.depth--
+	}
+	return false
+}
+
+// leafRowid reads the rowid of a table cell.
+func (c *cursor) rowidOf(n *node, index int) (int64, bool) {
+	cell, ok := c.cell(n, index)
+	if !ok {
+		return 0, false
+	}
+	if n.leaf {
+		_, length := varint(cell)
+		if length == 0 {
+			return 0, c.fail(n.number, "cell %d: ends inside its payload size", index)
+		}
+		cell = cell[length:]
+	} else {
+		cell = cell[4:]
+	}
+	rowid, length := varint(cell)
+	if length == 0 {
+		return 0, c.fail(n.number, "cell %d: ends inside its rowid", index)
+	}
+	return int64(rowid), true
+}
+
+// seekRowid goes to the first row whose rowid is at least the given one.
+func (c *cursor) seekRowid(rowid int64) bool {
+	if !c.restart() {
+		return false
+	}
+	for {
+		n := &c.stack[c.depth-1]
+		low, high := 0, n.cells
+		for low < high {
+			middle := int(uint(low+high) / 2)
+			at, ok := c.rowidOf(n, middle)
+			if !ok {
+				return false
+			}
+			if at < rowid {
+				low = middle + 1
+			} else {
+				high = middle
+			}
+		}
+		n.index = low
+		if n.leaf {
+			return c.settle()
+		}
+		number, ok := c.child(n, low)
+		if !ok || !c.push(number) {
+			return false
+		}
+	}
+}
+
+// currentRowid is the rowid at the cursor, without loading the record.
+func (c *cursor) currentRowid() (int64, bool) {
+	n := &c.stack[c.depth-1]
+	return c.rowidOf(n, n.index)
+}
+
+// load binds the record to the current entry.
+func (c *cursor) load() bool {
+	n := &c.stack[c.depth-1]
+	return c.loadCell(n, n.index)
+}
+
+// loadAt binds the record to an entry that was seen before, by its page and cell.
+func (c *cursor) loadAt(number uint32, index int) bool {
+	var n node
+	return c.readNode(&n, number) && c.loadCell(&n, index)
+}
+
+// loadCell parses a cell: payload size, rowid, and how much of the payload is on the page.
+func (c *cursor) loadCell(n *node, index int) bool {
+	r := c.rec
+	at := int(binary.BigEndian.Uint16(n.pointer[2*index:]))
+	data := n.data
+	if !n.leaf {
+		at += 4 // the left child
+	}
+	// Two bytes are the least that a cell has; at this point at+1 is what must be in the page.
+	if at+1 >= len(data) {
+		return c.fail(n.number, "cell %d: pointer %d is outside the page", index, at)
+	}
+	r.page, r.cell = n.number, index
+	size := int(data[at])
+	if size < 0x80 {
+		at++
+	} else {
+		payload, length := varint(data[at:])
+		if length == 0 {
+			return c.fail(n.number, "cell %d: ends inside its payload size", index)
+		}
+		if payload > maximumPayload || payload > uint64(len(c.pager.data)) {
+			return c.fail(n.number, "cell %d: payload of %d bytes is larger than the file", index, payload)
+		}
+		size = int(payload)
+		at += length
+	}
+	limit := c.pager.maxLocal
+	if c.isIndex {
+		limit = c.pager.maxIndex
+	} else {
+		rowid, length := varint(data[at:])
+		if length == 0 {
+			return c.fail(n.number, "cell %d: ends inside its rowid", index)
+		}
+		r.rowid = int64(rowid)
+		at += length
+	}
+	if size <= limit {
+		if at+size > len(data) {
+			return c.fail(n.number, "cell %d: payload of %d bytes leaves the page", index, size)
+		}
+		r.reset(data[at:at+size], size, 0)
+		return r.err == nil
+	}
+	return c.loadSpilled(n, index, at, size, limit)
+}
+
+// loadSpilled binds the record to a payload that continues on overflow pages.
+func (c *cursor) loadSpilled(n *node, index, at, size, limit int) bool {
+	local := c.pager.minLocal + (size-c.pager.minLocal)%(c.pager.usable-4)
+	if local > limit {
+		local = c.pager.minLocal
+	}
+	if at+local+4 > len(n.data) {
+		return c.fail(n.number, "cell %d: payload of %d bytes leaves the page", index, local)
+	}
+	payload := n.data[at : at+local]
+	c.rec.reset(payload, size, binary.BigEndian.Uint32(n.data[at+local:]))
+	return c.rec.err == nil
+}
+
+// bound is a position between index entries: before or after those that start with the values.
+type bound struct {
+	values []value
+	index  *index
+}
+
+// compare orders the current record of r against the bound, in index order.
+func (b *bound) compare(r *record) int {
+	for i := range b.values {
+		key := &b.index.keys[i]
+		v, ok := r.value(i)
+		if !ok {
+			if r.err == nil {
+				r.fail("index entry has only %d fields", r.fields)
+			}
+			return 0
+		}
+		if d := compareValues(v, b.values[i], key.collation); d != 0 {
+			if key.descending {
+				return -d
+			}
+			return d
+		}
+	}
+	return 0
+}
+
+// seekIndex goes to the first entry that is not before the bound; with after, to the first one
+// past all entries that start with the bound's values.
+func (c *cursor) seekIndex(b *bound, after bool) bool {
+	if !c.restart() {
+		return false
+	}
+	for {
+		n := &c.stack[c.depth-1]
+		low, high := 0, n.cells
+		for low < high {
+			middle := int(uint(low+high) / 2)
+			if !c.loadCell(n, middle) {
+				return false
+			}
+			d := b.compare(c.rec)
+			if c.rec.err != nil {
+				c.depth = 0
+				return false
+			}
+			if d < 0 || (after && d == 0) {
+				low = middle + 1
+			} else {
+				high = middle
+			}
+		}
+		n.index = low
+		if n.leaf {
+			return c.settle()
+		}
+		number, ok := c.child(n, low)
+		if !ok || !c.push(number) {
+			return false
+		}
+	}
+}
