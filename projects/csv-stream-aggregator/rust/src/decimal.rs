@@ -197,6 +197,7 @@ impl Decimal {
 mod tests {
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "keeps the table short")]
     fn number(mantissa: i64, scale: u8) -> Result<Decimal, NotNumber> {
         Ok(Decimal { mantissa, scale })
     }

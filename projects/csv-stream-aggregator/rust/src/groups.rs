@@ -24,7 +24,7 @@ struct Group {
 }
 
 struct Block {
-    groups: [Group; BLOCK_GROUPS],
+    groups: Vec<Group>,
     states: Vec<ColumnState>,
 }
 
@@ -141,7 +141,7 @@ impl GroupTable {
         }
         if number / BLOCK_GROUPS == self.blocks.len() {
             self.blocks.push(Block {
-                groups: [Group::default(); BLOCK_GROUPS],
+                groups: vec![Group::default(); BLOCK_GROUPS],
                 states: vec![ColumnState::default(); BLOCK_GROUPS * self.columns],
             });
         }

@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_and_every_wrong_bit_ends_in_an_error_or_other_text() {
+    fn cuts_are_truncation_and_wrong_bits_never_make_other_text() {
         let frame = zstd_frame();
         for length in 1..frame.len() {
             assert!(is_truncation(&read_zstd(&frame[..length]).unwrap_err()));
@@ -296,7 +296,12 @@ mod tests {
         for bit in 0..frame.len() * 8 {
             let mut wrong = frame.clone();
             wrong[bit / 8] ^= 1 << (bit % 8);
-            assert_ne!(read_zstd(&wrong).unwrap_or_default(), PLAIN);
+            if let Ok(text) = read_zstd(&wrong) {
+                assert_eq!(
+                    text, PLAIN,
+                    "a bit without meaning, such as that of the window"
+                );
+            }
         }
     }
 

@@ -81,9 +81,10 @@ impl<'a> Job<'a> {
                 continue;
             }
             let names = header_names(window, &row, outcome)?;
-            let names = match self.request.no_header {
-                true => numbered_columns(names.len()),
-                false => names,
+            let names = if self.request.no_header {
+                numbered_columns(names.len())
+            } else {
+                names
             };
             let plan = Plan::new(self.request, names)
                 .map_err(|failure| window.line_failure(row.start, &failure.text))?;
@@ -258,4 +259,88 @@ fn number_problem(row: &Record, column: usize, name: &str, error: NotNumber) -> 
     };
     let value = quote_value(&row.field(column));
     format!("column {name}: {what}: {value}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::{Request, parse_options};
+    use std::fs;
+
+    /// Runs a text through a file, as a program would.
+    fn run(name: &str, text: &[u8], arguments: &[&str]) -> std::result::Result<String, String> {
+        let folder = std::env::temp_dir().join(format!("csv-job-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (input, output) = (folder.join(name), folder.join(format!("{name}.out")));
+        fs::write(&input, text).unwrap();
+        let fixed = ["--input".into(), input.clone().into_os_string()];
+        let arguments = arguments.iter().map(Into::into);
+        let Ok(Request::Run(options)) = parse_options(fixed.into_iter().chain(arguments)) else {
+            panic!("sound arguments")
+        };
+        let mut answer = AnswerWriter::new();
+        answer.store_path = Some(&output);
+        let result = Job::new(&options).run(&mut answer);
+        let result = result.and_then(|()| answer.commit());
+        let folder = format!("{}/", folder.display());
+        let text = fs::read_to_string(&output).unwrap_or_default();
+        let _ = fs::remove_file(&input);
+        let _ = fs::remove_file(&output);
+        result
+            .map(|()| text)
+            .map_err(|failure| failure.text.replace(&folder, ""))
+    }
+
+    #[test]
+    fn records_longer_than_a_block_are_found_wherever_they_lie() {
+        let mut text = b"k,v\n".to_vec();
+        for i in 0..40_usize {
+            text.extend_from_slice(b"\"");
+            text.resize(text.len() + i * 20_000, b'\n');
+            text.extend_from_slice(b"\",1.5\r\n");
+            text.extend_from_slice(format!("plain{i},2\n").as_bytes());
+        }
+        let all = run("long", &text, &["--agg", "count,sum:v"]);
+        assert_eq!(all.unwrap(), "count,sum_v\n80,140.0\n");
+        let short = ["--agg", "count", "--max-record-bytes", "700005"];
+        let line = 2 + (0..35).map(|i| i * 20_000 + 2).sum::<usize>();
+        let expected =
+            format!("short: line {line}: record longer than 700005 bytes (--max-record-bytes)");
+        assert_eq!(run("short", &text, &short), Err(expected));
+    }
+
+    #[test]
+    fn a_bad_row_leaves_no_trace_when_skipped() {
+        let text = b"k,a,b\nx,1,2\nnew,1,bad\nx,bad,1\nx,3,4\ny,1\n\"z\"z,1,1\n\xff,1,1\n";
+        let arguments = ["--group-by=k", "--agg=count,sum:a,sum:b", "--on-error=skip"];
+        let answer = run("skip", text, &arguments);
+        assert_eq!(answer.unwrap(), "k,count,sum_a,sum_b\nx,2,4,6\n");
+    }
+
+    #[test]
+    fn errors_name_the_line_on_which_the_record_starts() {
+        for (text, expected) in [
+            (
+                &b"k,v\n\n\"a\nb\",1\nc\n"[..],
+                "line 5: 1 fields, expected 2",
+            ),
+            (
+                b"\xef\xbb\xbfk,v\r\na,x\r\n",
+                "line 2: column v: not a number: \"x\"",
+            ),
+            (
+                b"k,v\na,1e99\n",
+                "line 2: column v: number out of range: \"1e99\"",
+            ),
+            (b"k,v\n\"a\"b,1\n", "line 2: text after closing quote"),
+            (b"k,v\na,1\n\xc3,1\n", "line 3: invalid UTF-8"),
+            (b"k,v\na,1\n\"b,1\nc,2\n", "line 3: unterminated quote"),
+            (b"k,w\na,1\n", "line 1: unknown column: \"v\""),
+            (b"k,v,v\na,1\n", "line 1: duplicate column: \"v\""),
+            (b"\r\n\n", "empty input: no header"),
+        ] {
+            let failed = run("line", text, &["--group-by", "k", "--agg", "sum:v"]);
+            assert_eq!(failed, Err(format!("line: {expected}")));
+        }
+    }
 }

@@ -175,3 +175,79 @@ fn find(text: &[u8], wanted: u8) -> Option<usize> {
 fn line_text_end(text: &[u8], line_feed: usize) -> usize {
     line_feed - usize::from(text[..line_feed].ends_with(b"\r"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The fields of the first record, and what follows it.
+    fn fields(text: &[u8]) -> (Vec<Vec<u8>>, &[u8], Outcome) {
+        let mut field_ends = Vec::new();
+        let (next, outcome) = exact_record(text, true, b',', &mut field_ends);
+        let row = Record {
+            buffer: text,
+            start: 0,
+            field_ends: &field_ends,
+        };
+        let columns = 0..field_ends.len();
+        let values = columns
+            .map(|column| row.field(column).into_owned())
+            .collect();
+        (values, &text[next..], outcome)
+    }
+
+    #[test]
+    fn records_by_the_letter() {
+        for (text, expected, rest) in [
+            (&b"a,b\nc"[..], &[&b"a"[..], b"b"][..], &b"c"[..]),
+            (b"a,b\r\nc", &[b"a", b"b"], b"c"),
+            (b"a,b", &[b"a", b"b"], b""),
+            (b"a,\r", &[b"a", b"\r"], b""),
+            (b"x\ry,\n", &[b"x\ry", b""], b""),
+            (b"x\r\r\n", &[b"x\r"], b""),
+            (b"\"a,b\",\"\"\n", &[b"a,b", b""], b""),
+            (b"\"a\r\nb\"\r\n", &[b"a\r\nb"], b""),
+            (b"\"say \"\"hi\"\"\",1", &[b"say \"hi\"", b"1"], b""),
+            (b"\"\"\"\"\n", &[b"\""], b""),
+            (b"5\" disk,a\"\"b\n", &[b"5\" disk", b"a\"\"b"], b""),
+            (b"\n\n", &[b""], b"\n"),
+        ] {
+            let shown = text.escape_ascii().to_string();
+            let (values, behind, outcome) = fields(text);
+            assert_eq!(values, expected, "{shown}");
+            assert_eq!(behind, rest, "{shown}");
+            assert_eq!(outcome, Outcome::WellFormed, "{shown}");
+        }
+    }
+
+    #[test]
+    fn broken_quotes_resync_at_the_next_line_end() {
+        for (text, rest, expected) in [
+            (
+                &b"\"a\"b,\"c\nd\",e\nf"[..],
+                &b"d\",e\nf"[..],
+                Outcome::TextAfterQuote,
+            ),
+            (b"x,\"a\" \r\ny", b"y", Outcome::TextAfterQuote),
+            (b"\"a\"\r", b"", Outcome::TextAfterQuote),
+            (b"\"a\"\rb\n", b"", Outcome::TextAfterQuote),
+            (b"x,\"abc\n", b"x,\"abc\n", Outcome::UnterminatedQuote),
+            (b"\"\"\"", b"\"\"\"", Outcome::UnterminatedQuote),
+        ] {
+            let mut field_ends = Vec::new();
+            let (next, outcome) = exact_record(text, true, b',', &mut field_ends);
+            assert_eq!(outcome, expected, "{:?}", text.escape_ascii().to_string());
+            assert_eq!(&text[next..], rest, "{:?}", text.escape_ascii().to_string());
+        }
+    }
+
+    #[test]
+    fn no_cut_text_is_taken_for_a_record() {
+        let text = b"a\r,\"b\"\"c\r\n\",\"d\"\r\n";
+        for length in 0..text.len() {
+            let mut field_ends = Vec::new();
+            let (_, outcome) = exact_record(&text[..length], false, b',', &mut field_ends);
+            assert_eq!(outcome, Outcome::NeedsMoreText, "{length}");
+        }
+    }
+}

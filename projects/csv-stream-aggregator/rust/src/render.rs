@@ -171,7 +171,7 @@ fn push_scaled(out: &mut Vec<u8>, digits: &str, scale: usize, negative: bool) {
 /// Quotes only what must be quoted.
 fn push_csv_field(out: &mut Vec<u8>, field: &[u8], only_column: bool) {
     let needs_quotes = field.iter().any(|byte| b",\"\r\n".contains(byte));
-    if !needs_quotes && !(field.is_empty() && only_column) {
+    if !(needs_quotes || field.is_empty() && only_column) {
         return out.extend_from_slice(field);
     }
     out.push(b'"');

@@ -158,6 +158,7 @@ impl Masks {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
     #[inline]
+    #[expect(clippy::cast_ptr_alignment, reason = "the load takes any address")]
     fn of_avx2(chunk: &[u8; CHUNK_BYTES], delimiter: u8) -> Self {
         use std::arch::x86_64::{
             __m256i, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_set1_epi8,
@@ -229,4 +230,128 @@ fn equal_bytes(word: u64, wanted: u8) -> u64 {
 /// Moves the eight high bits of a word into its low byte.
 fn gather_bits(word: u64) -> u64 {
     (word >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Outcome, exact_record};
+
+    /// Field ends of each record, by the scan.
+    fn scanned(text: &[u8]) -> (Vec<Vec<u32>>, bool) {
+        let from = 3; // anywhere
+        let padding = [b'"'; CHUNK_BYTES];
+        let buffer = [&b"\",\n"[..], text, &padding].concat();
+        let mut index = RecordIndex::default();
+        index.scan(&buffer, from, from + text.len(), b',');
+        let mut first = 0;
+        let mut records = Vec::new();
+        for &last in &index.record_ends {
+            let ends = &index.field_ends[first..last as usize];
+            records.push(ends.iter().map(|end| end - from as u32).collect());
+            first = last as usize;
+        }
+        (records, index.irregular)
+    }
+
+    /// The same by the exact parser, one record after the other.
+    fn exact(text: &[u8]) -> Vec<Vec<u32>> {
+        let mut records = Vec::new();
+        let (mut at, mut ends) = (0, Vec::new());
+        while at < text.len() {
+            let (length, outcome) = exact_record(&text[at..], false, b',', &mut ends);
+            if outcome != Outcome::WellFormed {
+                break;
+            }
+            let mut record: Vec<u32> = ends.iter().map(|end| end + at as u32).collect();
+            at += length;
+            // The scan leaves the CR in front of the line feed to its caller.
+            if let Some(last) = record.last_mut() {
+                *last = at as u32 - 1;
+            }
+            records.push(record);
+        }
+        records
+    }
+
+    /// A small generator, so that a failure comes back at the next run.
+    fn random(state: &mut u64) -> usize {
+        *state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (*state >> 33) as usize
+    }
+
+    #[test]
+    fn the_scan_never_disagrees_with_the_exact_parser() {
+        let pieces: [&[u8]; 12] = [
+            b",",
+            b"\n",
+            b"\r\n",
+            b"\r",
+            b"\"",
+            b"\"\"",
+            b"\"a,b\"",
+            b"\"x\ny\"",
+            b"abc",
+            b"1.5",
+            b"\xc3\xa9",
+            b"a long field that fills most of one chunk of sixty-four",
+        ];
+        let mut state = 1;
+        let (mut regular, mut records_seen) = (0, 0);
+        for round in 0..20_000 {
+            let mut text = Vec::new();
+            // Rounds without lone quotes get long; the others break early.
+            let choices = if round % 2 == 0 {
+                &pieces[..]
+            } else {
+                &pieces[6..]
+            };
+            for _ in 0..random(&mut state) % 40 {
+                text.extend_from_slice(choices[random(&mut state) % choices.len()]);
+                if round % 2 == 1 {
+                    text.push(if random(&mut state).is_multiple_of(4) {
+                        b'\n'
+                    } else {
+                        b','
+                    });
+                }
+            }
+            let (found, irregular) = scanned(&text);
+            let expected = exact(&text);
+            assert!(
+                expected.starts_with(&found),
+                "{:?}",
+                text.escape_ascii().to_string()
+            );
+            if !irregular {
+                assert_eq!(found, expected, "{:?}", text.escape_ascii().to_string());
+                regular += 1;
+            }
+            records_seen += found.len();
+        }
+        assert!(
+            regular > 10_000 && records_seen > 50_000,
+            "the test must test something"
+        );
+    }
+
+    #[test]
+    fn both_ways_to_compute_masks_agree() {
+        let mut state = 2;
+        for _ in 0..10_000 {
+            let bytes = b",\n\"a\xff\x80,;";
+            let chunk: [u8; CHUNK_BYTES] =
+                std::array::from_fn(|_| bytes[random(&mut state) % bytes.len()]);
+            let masks = Masks::of_words(&chunk, b',');
+            assert_eq!(masks, Masks::of(&chunk, b','));
+            for (i, byte) in chunk.iter().enumerate() {
+                assert_eq!(masks.delimiter >> i & 1 == 1, *byte == b',');
+                assert_eq!(masks.line_feed >> i & 1 == 1, *byte == b'\n');
+                assert_eq!(masks.quote >> i & 1 == 1, *byte == b'"');
+                assert_eq!(masks.high >> i & 1 == 1, *byte >= 0x80);
+            }
+        }
+    }
 }
