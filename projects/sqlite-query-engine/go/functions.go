@@ -340,6 +340,9 @@ func substr(_ *frame, a []value, _ collation) value {
 	}
 	isBlob := a[0].kind == kindBlob
 	source := a[0].text()
+	if isBlob && len(source) == 0 { // SQLite takes the missing pointer for NULL
+		return null
+	}
 	total := int64(len(source))
 	if !isBlob {
 		source = untilNul(source)

@@ -661,7 +661,12 @@ func (p *parser) prefixSymbol(t *token) *expr {
 		p.take() // the smallest integer exists only with its sign
 		return p.node(&expr{literal: p.numberLiteral(number, true)})
 	}
-	return p.node(&expr{op: op, left: p.binary(bindUnary)})
+	operand := p.binary(bindUnary)
+	if l := &operand.literal; op == opNegate && operand.op == opLiteral && l.kind == kindReal && l.real() >= 0 {
+		*l = realValue(-l.real()) // -(0.0) keeps its sign, which 0 - 0.0 would lose
+		return operand
+	}
+	return p.node(&expr{op: op, left: operand})
 }
 
 func (p *parser) numberLiteral(t *token, negative bool) value {
