@@ -428,7 +428,7 @@ func (c *compiler) isTruth(e *expr) testFunc {
 func (c *compiler) in(e *expr) testFunc {
 	operand := c.compile(e.left)
 	a := affinityOf(c.table, e.left)
-	collate, _ := collationOf(c.table, e.left)
+	collate := inCollation(c.table, e)
 	items := c.compileAll(e.list)
 	allConstant := true
 	for _, item := range e.list {

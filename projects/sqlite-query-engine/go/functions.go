@@ -284,7 +284,8 @@ func extreme(a []value, c collation, direction int) value {
 		if v.kind == kindNull {
 			return null
 		}
-		if compareValues(v, best, c)*direction > 0 {
+		d := compareValues(v, best, c) * direction
+		if d > 0 || (d == 0 && direction < 0) { // of equals, MIN takes the last and MAX the first
 			best = v
 		}
 	}

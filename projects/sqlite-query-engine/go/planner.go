@@ -156,7 +156,7 @@ func (k *planner) constrainIn(term int, e *expr) {
 	if e.not || !isColumn(e.left) {
 		return
 	}
-	collate, _ := collationOf(k.table, e.left)
+	collate := inCollation(k.table, e)
 	c := constraint{term: term, op: opIn, column: bareColumn(e.left), collation: collate}
 	own := affinityOf(k.table, e.left)
 	for _, item := range e.list {

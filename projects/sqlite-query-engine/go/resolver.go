@@ -357,3 +357,13 @@ func comparisonCollation(t *table, left, right *expr) collation {
 	c, _ := collationOf(t, right)
 	return c
 }
+
+// inCollation is that of the left side; but a list of one constant is an equality to SQLite, so
+// that its COLLATE counts.
+func inCollation(t *table, e *expr) collation {
+	if len(e.list) == 1 && e.list[0].constant {
+		return comparisonCollation(t, e.left, e.list[0])
+	}
+	c, _ := collationOf(t, e.left)
+	return c
+}
