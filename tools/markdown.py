@@ -46,9 +46,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers_from: i
 
 
 def significant(value: float) -> str:
-    """Write a number with three significant digits and no exponent."""
-    digits = 2 if value < 10 else 1 if value < 100 else 0  # noqa: PLR2004 - one digit less for each decade
-    return f"{value:,.{digits}f}"
+    """Write a number with three significant digits and no exponent; 99.96 is 100, not 100.0."""
+    for digits, limit in ((2, 9.995), (1, 99.95)):
+        if value < limit:
+            return f"{value:.{digits}f}"
+    return f"{value:,.0f}"
 
 
 def _scaled(value: float, units: Sequence[tuple[float, str]]) -> str:

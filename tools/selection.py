@@ -17,10 +17,10 @@ from tools.files import source_sha256
 from tools.rows import Row, all_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from tools.model import Project
+    from tools.model import Lane, Peer, Project
     from tools.record import Result
     from tools.validate import Summary
 
@@ -100,9 +100,8 @@ class Evidences:
 
     def _stale(self, loaded: Result, project: Project | None) -> frozenset[str]:
         """Find arms that were made from other sources than those that are there now."""
-        programs: Mapping[str, Path] = {}
-        if project is not None:
-            programs = {one.name: one.folder for one in [*project.lanes.values(), *project.peers.values()]}
+        sources: list[Lane | Peer] = [*project.lanes.values(), *project.peers.values()] if project else []
+        programs = {one.name: one.folder for one in sources}
         stale = set()
         for arm in loaded.arms.values():
             folder = programs.get(arm.of or arm.name)

@@ -1,0 +1,157 @@
+"""The tables of one project's README: every case, every program, and what they are true of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tools import markdown as md
+from tools import stats, wording
+from tools.analysis import FAR_FROM_FLOOR
+from tools.wording import STALE, STALE_NOTE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tools.analysis import Analysis
+    from tools.record import Arm
+    from tools.selection import Evidence
+
+NOT_MEASURED = "*Not measured yet.*"
+
+
+def results(evidence: Evidence | None) -> str:
+    """Write everything that one result says: cases, programs, verification, environment."""
+    if evidence is None:
+        return NOT_MEASURED
+    parts = [case_table(evidence, analysis) for analysis in evidence.analyses.values()]
+    parts += [programs(evidence), verification(evidence), provenance(evidence)]
+    if evidence.stale:
+        parts.append(STALE_NOTE)
+    return "\n\n".join(parts)
+
+
+def case_table(evidence: Evidence, analysis: Analysis) -> str:
+    """Write one case: lanes by place, then peers, then what could not be measured."""
+    case, arms = analysis.case, evidence.result.arms
+    peers = [arm.name for arm in arms.values() if arm.role == "peer" and arm.name in analysis.figures]
+    head = ["Place", "Program", "Median", "Quartiles", "Throughput", "Ratio to leader", "Verdict", "Peak memory"]
+    head += [f"Against {wording.program(arms[peer])}" for peer in peers] + ["Above floor"]
+    lanes = [lane for group in analysis.groups for place in group.places for lane in place.lanes]
+    rows = [_lane_row(evidence, analysis, lane, peers) for lane in lanes]
+    rows += [_peer_row(evidence, analysis, peer, len(peers)) for peer in peers]
+    missing = [arm for arm in arms.values() if arm.name not in analysis.figures and arm.role != "null"]
+    rows += [_absent_row(arm, analysis, len(head)) for arm in missing]
+    runs = max((figures.runs for figures in analysis.figures.values()), default=0)
+    title = (
+        f"**{md.text(case.title)}** (`{case.name}`): {md.count(case.items)} {md.text(evidence.result.item.plural, 30)}"
+        f" x {md.count(case.repeats)} repeats a run, {runs} rounds, stopped by {case.stop}; {wording.noise(analysis)}"
+    )
+    notes = [title, md.table(head, rows, numbers_from=2)]
+    if len(analysis.groups) > 1:
+        groups = (f"{chr(65 + index)}: {wording.parity(group.parity)}" for index, group in enumerate(analysis.groups))
+        notes.append("Only equal parity is ranked together. " + "; ".join(groups) + ".")
+    far = [one.arm for one in analysis.figures.values() if (one.times_floor or 0) > FAR_FROM_FLOOR and one.arm in lanes]
+    if case.floor_basis and far:
+        names = ", ".join(wording.program(arms[lane]) for lane in far)
+        basis = f"more than {FAR_FROM_FLOOR:.0f} times the floor by {md.text(case.floor_basis)}"
+        notes.append(f"Far from the limit ({basis}): {names}.")
+    return "\n\n".join(notes)
+
+
+def _figures(evidence: Evidence, analysis: Analysis, arm: str) -> tuple[list[str], list[str]]:
+    """Write the cells that every measured program has: times and rate, then memory and floor."""
+    figures = analysis.figures[arm]
+    low, high = figures.wall_ns.low, figures.wall_ns.high
+    times = [
+        md.duration(figures.wall_ns.median),
+        f"{md.duration(low)} - {md.duration(high)}",
+        md.rate(figures.items_per_second, evidence.result.item.plural),
+    ]
+    floor = md.factor(figures.times_floor) if figures.times_floor is not None else md.DASH
+    return times, [md.size(figures.max_rss_bytes), floor]
+
+
+def _marked(cells: Sequence[str], *, stale: bool) -> list[str]:
+    """Mark the cells of a program whose sources have changed."""
+    return [f"{cell} {STALE}" if stale and cell != md.DASH else cell for cell in cells]
+
+
+def _lane_row(evidence: Evidence, analysis: Analysis, lane: str, peers: Sequence[str]) -> list[str]:
+    """Write the row of a lane."""
+    group = analysis.group_of(lane)
+    assert group is not None  # noqa: S101 - only ranked lanes come here
+    place, to_leader = group.place_of(lane), group.to_leader.get(lane)
+    letter = chr(65 + analysis.groups.index(group)) if len(analysis.groups) > 1 else ""
+    shared = "=" if len(place.lanes) > 1 else ""
+    times, (memory, floor) = _figures(evidence, analysis, lane)
+    ratio, words = md.DASH, md.DASH
+    if to_leader is not None:
+        leads = lane == group.leader
+        bounds = f" {md.interval(to_leader.ratio.low, to_leader.ratio.high)}"
+        ratio = "leader" if leads else f"{md.factor(to_leader.ratio.ratio)}{bounds}"
+        words = md.DASH if leads else wording.verdict(to_leader)
+    beside = [wording.against(analysis.pairs.get((lane, peer))) for peer in peers]
+    cells = [wording.program(evidence.result.arms[lane]), *times, ratio, words, memory, *beside, floor]
+    return [f"{letter}{place.rank}{shared}", *_marked(cells, stale=lane in evidence.stale)]
+
+
+def _peer_row(evidence: Evidence, analysis: Analysis, peer: str, peers: int) -> list[str]:
+    """Write the row of a peer: numbers, but never a place."""
+    times, (memory, floor) = _figures(evidence, analysis, peer)
+    cells = [wording.program(evidence.result.arms[peer]), *times, md.DASH, md.DASH, memory, *[md.DASH] * peers, floor]
+    return ["peer", *_marked(cells, stale=peer in evidence.stale)]
+
+
+def _absent_row(arm: Arm, analysis: Analysis, width: int) -> list[str]:
+    """Write the row of a program without numbers: its state, and why."""
+    state = analysis.case.states[arm.name]
+    reason = md.text(state.reason or arm.reason or "no reason given")
+    return [md.DASH, wording.program(arm), f"**{state.state}**: {reason}", *[""] * (width - 3)]
+
+
+def programs(evidence: Evidence) -> str:
+    """Write what the programs are made of."""
+    head = ["Program", "Toolchain", "Binary", "Image", "Cold build", "Incremental build", "Start-up", "Lines of code"]
+    rows = []
+    for arm in evidence.result.arms.values():
+        if arm.role == "null":
+            continue
+        startup = stats.median(arm.startup_ns) if arm.startup_ns else None
+        cells = [
+            wording.program(arm),
+            md.text(arm.toolchain or md.DASH),
+            md.size(arm.binary_bytes),
+            md.size(arm.image_bytes),
+            md.duration(arm.cold_build_ns),
+            md.duration(arm.incremental_build_ns),
+            md.duration(startup),
+            md.count(arm.lines_of_code),
+        ]
+        rows.append(_marked(cells, stale=arm.name in evidence.stale))
+    return md.table(head, rows, numbers_from=2)
+
+
+def verification(evidence: Evidence) -> str:
+    """Say what the oracle said of each program."""
+    lines = []
+    for arm in evidence.result.arms.values():
+        record = arm.verification
+        if arm.role == "null" or record.state == "not-run":
+            continue
+        first = record.failures[0] if record.failures else None
+        why = f", first of {len(record.failures)}: {md.text(first.check)}: {md.text(first.reason)}" if first else ""
+        inputs = f"{record.checks} checks and {record.bad_inputs} bad inputs"
+        lines.append(f"{wording.program(arm)} {record.state} ({inputs}{why})")
+    return f"Verified against the oracle before timing: {'; '.join(lines) or 'nothing'}."
+
+
+def provenance(evidence: Evidence) -> str:
+    """Say where, when and from what the result was made."""
+    result = evidence.result
+    commit = (
+        f" ({result.harness.commit[:12]}{', changed' if result.harness.dirty else ''})" if result.harness.commit else ""
+    )
+    return (
+        f"Measured {result.created_at[:10]} by Deadheat {md.text(result.harness.version)}{commit}, workload"
+        f" `{result.plan.workload}`, seed {result.plan.seed}. Environment {wording.environment(result.environment)}."
+    )

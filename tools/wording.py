@@ -1,0 +1,100 @@
+"""How results are put into words: one place, so that tables, values and claims speak alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tools import markdown as md
+from tools.stats import Verdict
+
+if TYPE_CHECKING:
+    from tools.analysis import Analysis, Comparison
+    from tools.model import Parity
+    from tools.record import Arm, Environment
+    from tools.selection import Evidence
+
+LANGUAGES = {"go": "Go", "rust": "Rust", "zig": "Zig", "c": "C", "python": "Python"}
+STALE = "\u2020"
+STALE_NOTE = f"{STALE} stale: the sources have changed since this was measured."
+
+
+def language(name: str | None) -> str:
+    """Name a language as people write it."""
+    return LANGUAGES.get(name or "", md.text(name or md.DASH))
+
+
+def program(arm: Arm) -> str:
+    """Name a program: its title, else its language and variant."""
+    if arm.title.lower() != arm.name:
+        return md.text(arm.title, 60)
+    shown = language(arm.language) if arm.role == "lane" else md.text(arm.name)
+    return f"{shown} ({md.text(arm.variant, 30)})" if arm.variant else shown
+
+
+def verdict(comparison: Comparison) -> str:
+    """Say what may be said of a comparison, and what the noisy rounds or two regimes do to it."""
+    words = [str(comparison.verdict)]
+    if comparison.quiet_verdict is not None:
+        words.append(f"{comparison.quiet_verdict} without noisy rounds")
+    if comparison.ratio.two_regimes:
+        words.append("two regimes")
+    return "; ".join(words)
+
+
+def against(comparison: Comparison | None) -> str:
+    """Say how much faster or slower A is than B, where the comparison is of A over B."""
+    if comparison is None:
+        return md.DASH
+    oriented = comparison.ratio.slower_over_faster()
+    direction = "slower" if comparison.ratio.ratio >= 1 else "faster"
+    shown = f"{md.factor(oriented.ratio)} {direction}"
+    verdict_ = comparison.verdict
+    return shown if verdict_ in {Verdict.DIFFERENT, Verdict.STRUCTURAL} else f"{shown} ({verdict_})"
+
+
+def outcome(analysis: Analysis, evidence: Evidence) -> str:
+    """Say who wins a case among lanes of the main parity, in a few words."""
+    group = analysis.main_group
+    if group is None:
+        return md.DASH
+    arms = evidence.result.arms
+    if group.winner is not None:
+        return f"**{program(arms[group.winner])}**"
+    if group.tied:
+        return "tie: " + ", ".join(program(arms[lane]) for lane in group.tied)
+    return "undecided" if len(group.to_leader) > 1 else "no rival"
+
+
+def parity(of: Parity) -> str:
+    """List what a group of lanes has in common."""
+    threads = f"{of.threads} thread{'s' if of.threads > 1 else ''}"
+    return ", ".join(
+        [of.library, threads, *(md.text(x, 40) for x in (of.level, of.batching, of.durability, of.io) if x)]
+    )
+
+
+def noise(analysis: Analysis) -> str:
+    """Say how much the run itself moved."""
+    steal = f"steal {analysis.steal_share:.1%}"
+    if analysis.null is None:
+        return f"no null arm; {steal}"
+    ratio = analysis.null
+    return f"null arm {md.factor(ratio.ratio)} {md.interval(ratio.low, ratio.high)} ({ratio.noise}); {steal}"
+
+
+def environment(record: Environment) -> str:
+    """Describe an environment in one line."""
+    parts = [
+        f"`{record.id}` ({record.runner})",
+        md.text(record.os),
+        f"kernel {md.text(record.kernel)}",
+        f"{md.text(record.cpu_model)}, {record.cpus} logical CPUs, {md.text(record.cpu_level)}",
+        f"{md.size(record.memory_bytes)} of memory",
+    ]
+    if record.virtualization:
+        parts.append(f"under {md.text(record.virtualization)}")
+    if record.engine:
+        parts.append(f"Docker {md.text(record.engine)}")
+    isolation = record.isolation
+    parts.append(f"network {md.text(isolation['network'])}, memory limit by {md.text(isolation['memory_limit'])}")
+    return "; ".join([*parts, "shared CI runner" if record.ci else "own machine"])
