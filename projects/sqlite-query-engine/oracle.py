@@ -5,7 +5,7 @@
 Answers come from SQLite itself, through Python's own module, and are put into the canonical form
 here; no line of a lane is used. Item counts do not come from a lane either: for every case
 `CASE_ITEMS` holds a query whose single value is the number of rows that the planner's rules (see
-README.md) make the case read. On the verify workload the checks of checks.py are appended: the
+README.md) make the case read. On the verify workload the checks of sqlite_checks.py are appended: the
 whole SQL list, every kind of file, EXPLAIN QUERY PLAN, csv, and inputs that must be refused.
 """
 
@@ -21,7 +21,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import checks
+import sqlite_checks
 
 Value = int | float | str | bytes | None
 
@@ -49,7 +49,9 @@ CASE_ITEMS = {
         "SELECT COUNT(*) FROM metrics WHERE host = 'web-017' AND ts >= COALESCE((SELECT ts FROM metrics "
         "WHERE host = 'web-017' AND status = 'warn' ORDER BY ts DESC LIMIT 1 OFFSET 9), 0)"
     ),
-    "primary-key": "SELECT COUNT(*) FROM rollup WHERE host = 'web-017' AND bucket >= 1699999800 AND bucket < 1700030000",
+    "primary-key": (
+        "SELECT COUNT(*) FROM rollup WHERE host = 'web-017' AND bucket >= 1699999800 AND bucket < 1700030000"
+    ),
     "wide-rows": "SELECT COUNT(*) FROM documents",
 }
 
@@ -147,13 +149,13 @@ def case_entry(case: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     return entry, answer_of(path, query, option(args, "--format", "json"))
 
 
-def check_args(data: Path, check: checks.Check) -> list[str]:
+def check_args(data: Path, check: sqlite_checks.Check) -> list[str]:
     """Return the command line of a check."""
     args = ["--db", str(data / check.db), "--query", check.query]
     return args if check.form == "json" else [*args, "--format", check.form]
 
 
-def check_entry(data: Path, check: checks.Check) -> tuple[dict[str, Any], bytes]:
+def check_entry(data: Path, check: sqlite_checks.Check) -> tuple[dict[str, Any], bytes]:
     """Return the index entry of a further check, and its answer."""
     if check.plan is not None:
         answer = render_json([(line,) for line in check.plan])
@@ -165,7 +167,7 @@ def check_entry(data: Path, check: checks.Check) -> tuple[dict[str, Any], bytes]
     return {"name": check.name, "args": args, "items": items, "compare": compare}, answer
 
 
-def refusal_entry(data: Path, refusal: checks.Refusal) -> dict[str, Any]:
+def refusal_entry(data: Path, refusal: sqlite_checks.Refusal) -> dict[str, Any]:
     """Return the index entry of a check that must fail with one error line."""
     args = ["--db", str(data / refusal.db), "--query", refusal.query]
     return {"name": refusal.name, "args": args, "exit_code": 2, "stderr": refusal.stderr}
@@ -175,11 +177,11 @@ def build_index(data: Path, cases: list[dict[str, Any]], out: Path, *, with_chec
     """Write every answer below `out` and return the index of them."""
     answered = [case_entry(case) for case in cases]
     if with_checks:
-        answered += [check_entry(data, check) for check in checks.all_checks()]
+        answered += [check_entry(data, check) for check in sqlite_checks.all_checks()]
     for number, (entry, answer) in enumerate(answered):
         entry["answer"] = f"{number}.answer"
         (out / entry["answer"]).write_bytes(answer)
-    refusals = [refusal_entry(data, refusal) for refusal in checks.all_refusals()] if with_checks else []
+    refusals = [refusal_entry(data, refusal) for refusal in sqlite_checks.all_refusals()] if with_checks else []
     return [entry for entry, _ in answered] + refusals
 
 

@@ -9,16 +9,23 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 PAGE_SIZES = (512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
-EDGE_INTEGERS = (0, 1, -1, 2, 127, 128, -128, -129, 32767, 32768, -32768, -32769, 8388607, 8388608, -8388608, -8388609,
-                 2147483647, 2147483648, -2147483648, -2147483649, 140737488355327, 140737488355328, -140737488355328,
-                 -140737488355329, 9007199254740992, 9007199254740993, 9223372036854775807, -9223372036854775808)  # fmt: skip
-EDGE_REALS = (0.0, -0.0, 0.5, -0.5, 1.0, 3.0, 1e15, 1e16, 123456789012345.6, 0.0001, 0.00001, 1.5e-300, 2.2250738585072014e-308,
-              5e-324, 1.7976931348623157e308, float("inf"), float("-inf"), 0.1, 1 / 3, 9007199254740993.0, -1e100)  # fmt: skip
+EDGE_INTEGERS = (
+    *(0, 1, -1, 2, 127, 128, -128, -129, 32767, 32768, -32768, -32769, 8388607, 8388608, -8388608, -8388609),
+    *(2147483647, 2147483648, -2147483648, -2147483649, 2**47 - 1, 2**47, -(2**47), -(2**47) - 1),
+    *(2**53, 2**53 + 1, 2**63 - 1, -(2**63)),
+)
+EDGE_REALS = (
+    *(0.0, -0.0, 0.5, -0.5, 1.0, 3.0, 1e15, 1e16, 123456789012345.6, 0.0001, 0.00001, 1.5e-300, -1e100),
+    *(2.2250738585072014e-308, 5e-324, 1.7976931348623157e308, float("inf"), float("-inf"), 0.1, 1 / 3, 2.0**53 + 1),
+)
 
 
 @contextmanager
@@ -94,14 +101,28 @@ def make_without_rowid(out: Path) -> None:
         connection.executemany("INSERT INTO w4 VALUES(?,?)", [(bytes([i]) * (i * 20), i) for i in range(60)])
 
 
+ADDED_COLUMNS = (
+    "i INTEGER DEFAULT 42",
+    "r REAL DEFAULT 5",
+    "t TEXT DEFAULT 'it''s'",
+    "n TEXT DEFAULT 7",
+    "m INT DEFAULT -3",
+    "q",
+    "b BLOB DEFAULT x'0102'",
+    "f NUMERIC DEFAULT '12.50'",
+    "e REAL DEFAULT 1e3",
+    "z INT DEFAULT NULL",
+    "p INT DEFAULT +9",
+    "y TEXT NOT NULL DEFAULT '' COLLATE NOCASE",
+)
+
+
 def make_added_columns(out: Path) -> None:
     """Make a table whose old rows are shorter than its schema."""
     with database(out / "added.db") as connection:
         connection.execute("CREATE TABLE a(id INTEGER PRIMARY KEY, x TEXT)")
         connection.executemany("INSERT INTO a VALUES(?,?)", [(i, f"old {i}") for i in range(1, 21)])
-        for added in ("i INTEGER DEFAULT 42", "r REAL DEFAULT 5", "t TEXT DEFAULT 'it''s'", "n TEXT DEFAULT 7", "m INT DEFAULT -3",
-                      "q", "b BLOB DEFAULT x'0102'", "f NUMERIC DEFAULT '12.50'", "e REAL DEFAULT 1e3", "z INT DEFAULT NULL",
-                      "p INT DEFAULT +9", "y TEXT NOT NULL DEFAULT '' COLLATE NOCASE"):  # fmt: skip
+        for added in ADDED_COLUMNS:
             connection.execute(f"ALTER TABLE a ADD COLUMN {added}")
         connection.execute("INSERT INTO a(id, x, i) VALUES(100, 'new', NULL)")
         connection.execute("CREATE INDEX a_i ON a(i)")
@@ -112,12 +133,26 @@ def make_serial_types(out: Path) -> None:
     with database(out / "serial.db") as connection:
         connection.execute("CREATE TABLE v(id INTEGER PRIMARY KEY, x)")
         connection.execute("CREATE TABLE r(id INTEGER PRIMARY KEY, x REAL)")
-        values: list[object] = [*EDGE_INTEGERS, *EDGE_REALS, None, "", b"", "text", b"\x00\xff", "1", "1.0", "x" * 60, b"y" * 130]
+        values: list[object] = [
+            *EDGE_INTEGERS,
+            *EDGE_REALS,
+            None,
+            "",
+            b"",
+            "text",
+            b"\x00\xff",
+            "1",
+            "1.0",
+            "x" * 60,
+            b"y" * 130,
+        ]
         connection.executemany("INSERT INTO v(x) VALUES(?)", [(value,) for value in values])
         reals: list[object] = [*EDGE_INTEGERS, *EDGE_REALS, "12", "1.5", "abc", None, b"12"]
         connection.executemany("INSERT INTO r(x) VALUES(?)", [(value,) for value in reals])
         connection.execute("CREATE TABLE big(id INTEGER PRIMARY KEY, x)")
-        connection.executemany("INSERT INTO big VALUES(?,?)", [(2**63 - 1, "max"), (-(2**63), "min"), (0, "zero"), (-1, "minus")])
+        connection.executemany(
+            "INSERT INTO big VALUES(?,?)", [(2**63 - 1, "max"), (-(2**63), "min"), (0, "zero"), (-1, "minus")]
+        )
         connection.execute("CREATE TABLE wide(" + ",".join(f"c{i}" for i in range(200)) + ")")
         connection.execute("INSERT INTO wide VALUES(" + ",".join(str(i * 3) for i in range(200)) + ")")
         connection.execute("CREATE INDEX v_x ON v(x)")
@@ -139,7 +174,11 @@ def make_overflow(out: Path) -> None:
             connection.execute("CREATE TABLE o(id INTEGER PRIMARY KEY, a TEXT, z INT)")
             connection.execute("CREATE TABLE ok(k TEXT PRIMARY KEY, z INT) WITHOUT ROWID")
             spill = (page_bytes - 12) * 64 // 255 - 23
-            lengths = [*range(page_bytes - 48, page_bytes - 28), *range(spill - 12, spill + 4), *range(2 * page_bytes - 8, 2 * page_bytes + 8)]
+            lengths = [
+                *range(page_bytes - 48, page_bytes - 28),
+                *range(spill - 12, spill + 4),
+                *range(2 * page_bytes - 8, 2 * page_bytes + 8),
+            ]
             for i, length in enumerate([*lengths, 0, 1, 100_000], 1):
                 connection.execute("INSERT INTO o VALUES(?,?,?)", (i, text_of(length, i), i * 10))
                 connection.execute("INSERT INTO ok VALUES(?,?)", (f"{i:03d}" + text_of(length % 5000, i), i))
@@ -157,8 +196,32 @@ def text_of(length: int, salt: int) -> str:
 def make_collations(out: Path) -> None:
     """Make text under BINARY, NOCASE and RTRIM, with indexes of the same and of other collations."""
     with database(out / "collation.db", 512) as connection:
-        connection.execute("CREATE TABLE c(id INTEGER PRIMARY KEY, b TEXT, n TEXT COLLATE NOCASE, r TEXT COLLATE RTRIM)")
-        words = ["a", "A", "b", "B", "ab", "AB", "aB", "abc", "abc ", "abc  ", "ABC", "", " ", "z", "Z", "[", "_", "É", "é", "10", "9"]
+        connection.execute(
+            "CREATE TABLE c(id INTEGER PRIMARY KEY, b TEXT, n TEXT COLLATE NOCASE, r TEXT COLLATE RTRIM)"
+        )
+        words = [
+            "a",
+            "A",
+            "b",
+            "B",
+            "ab",
+            "AB",
+            "aB",
+            "abc",
+            "abc ",
+            "abc  ",
+            "ABC",
+            "",
+            " ",
+            "z",
+            "Z",
+            "[",
+            "_",
+            "É",
+            "é",
+            "10",
+            "9",
+        ]
         for i, word in enumerate(words):
             connection.execute("INSERT INTO c VALUES(?,?,?,?)", (i, word, word, word))
         connection.execute("INSERT INTO c VALUES(99, NULL, NULL, NULL)")
@@ -171,12 +234,37 @@ def make_unicode(out: Path) -> None:
     """Make text of every UTF-8 length, with embedded NUL, control bytes and invalid bytes."""
     with database(out / "unicode.db") as connection:
         connection.execute('CREATE TABLE "täble ☃"(id INTEGER PRIMARY KEY, "cölumn" TEXT)')
-        texts = ["é", "日本語", "😀😁", "a\u0000b", "\u0000", "\u0001\u001f\u007f", "\b\t\n\f\r", '"\\/', "\u2028\u2029", "\ufeffbom", "e\u0301"]
+        texts = [
+            "é",
+            "日本語",
+            "😀😁",
+            "a\u0000b",
+            "\u0000",
+            "\u0001\u001f\u007f",
+            "\b\t\n\f\r",
+            '"\\/',
+            "\u2028\u2029",
+            "\ufeffbom",
+            "e\u0301",
+        ]
         connection.executemany('INSERT INTO "täble ☃"("cölumn") VALUES(?)', [(text,) for text in texts])
-        invalid = ["ff", "c3", "61c328", "e28228", "f0908080", "f09080", "eda080", "c0af", "61ffff62", "f8a1a1a1a1", "e282", "80"]
+        invalid = [
+            "ff",
+            "c3",
+            "61c328",
+            "e28228",
+            "f0908080",
+            "f09080",
+            "eda080",
+            "c0af",
+            "61ffff62",
+            "f8a1a1a1a1",
+            "e282",
+            "80",
+        ]
         connection.execute("CREATE TABLE bad(id INTEGER PRIMARY KEY, t TEXT)")
         for raw in invalid:
-            connection.execute(f"INSERT INTO bad(t) VALUES(CAST(x'{raw}' AS TEXT))")  # noqa: S608
+            connection.execute(f"INSERT INTO bad(t) VALUES(CAST(x'{raw}' AS TEXT))")
 
 
 def make_descending(out: Path) -> None:
@@ -184,7 +272,9 @@ def make_descending(out: Path) -> None:
     with database(out / "descending.db", 512) as connection:
         connection.execute("CREATE TABLE d(id INTEGER PRIMARY KEY, a INT, b TEXT, c REAL)")
         for i in range(400):
-            connection.execute("INSERT INTO d VALUES(?,?,?,?)", (i, None if i % 17 == 0 else i % 12, f"b{i % 5}", i % 40 / 8))
+            connection.execute(
+                "INSERT INTO d VALUES(?,?,?,?)", (i, None if i % 17 == 0 else i % 12, f"b{i % 5}", i % 40 / 8)
+            )
         connection.execute("CREATE INDEX d_a ON d(a DESC)")
         connection.execute("CREATE INDEX d_ab ON d(b, c DESC)")
 
@@ -219,7 +309,8 @@ SCHEMA_STATEMENTS = (
          d DECIMAL(10,5) REFERENCES other(id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
          e UNSIGNED BIG INT DEFAULT -1, f DOUBLE PRECISION, g "FLOATING POINT", h CHARINT,
          CONSTRAINT u UNIQUE (a, d), FOREIGN KEY (d) REFERENCES other(id), CHECK (a <> 7))""",
-    "INSERT INTO commented(a, c, d, e, f, g, h) VALUES(1, 'c1', '1.50', '12', 3, '4', '5'), (2, 'c2', 2, 'x', '6', 7, 'y')",
+    "INSERT INTO commented(a, c, d, e, f, g, h) VALUES(1, 'c1', '1.50', '12', 3, '4', '5')",
+    "INSERT INTO commented(a, c, d, e, f, g, h) VALUES(2, 'c2', 2, 'x', '6', 7, 'y')",
     "CREATE TABLE strict1(id INTEGER PRIMARY KEY, i INT, r REAL, t TEXT, b BLOB, a ANY) STRICT",
     "INSERT INTO strict1 VALUES(1, 2, 3, '4', x'05', '6'), (2, NULL, NULL, NULL, NULL, 7)",
     "CREATE TABLE pk_desc(id INTEGER PRIMARY KEY DESC, a)",
@@ -247,7 +338,19 @@ def make_schemas(out: Path) -> None:
     with database(out / "many-tables.db", 512) as connection:
         for i in range(120):
             connection.execute(f"CREATE TABLE many_{i}(id INTEGER PRIMARY KEY, value_{i} TEXT DEFAULT 'd{i}')")
-            connection.execute(f"INSERT INTO many_{i}(id) VALUES({i})")  # noqa: S608
+            connection.execute(f"INSERT INTO many_{i}(id) VALUES({i})")
+
+
+PLANNER_INDEXES = (
+    "INDEX p_a ON p(a)",
+    "INDEX p_ab ON p(a, b)",
+    "UNIQUE INDEX p_c ON p(c)",
+    "INDEX p_d ON p(d DESC)",
+    "INDEX p_part ON p(e) WHERE b > 5",
+    "INDEX p_expr ON p(a + b)",
+    "INDEX p_nocase ON p(e COLLATE NOCASE)",
+    "INDEX p_dba ON p(d, b, a)",
+)
 
 
 def make_planner(out: Path) -> None:
@@ -257,9 +360,7 @@ def make_planner(out: Path) -> None:
         for i in range(1, 1001):
             row = (i, i % 10, i % 7 if i % 50 else None, f"c{i:04d}", i % 80 / 8, f"e{i % 3}")
             connection.execute("INSERT INTO p VALUES(?,?,?,?,?,?)", row)
-        for definition in ("INDEX p_a ON p(a)", "INDEX p_ab ON p(a, b)", "UNIQUE INDEX p_c ON p(c)", "INDEX p_d ON p(d DESC)",
-                           "INDEX p_part ON p(e) WHERE b > 5", "INDEX p_expr ON p(a + b)", "INDEX p_nocase ON p(e COLLATE NOCASE)",
-                           "INDEX p_dba ON p(d, b, a)"):  # fmt: skip
+        for definition in PLANNER_INDEXES:
             connection.execute(f"CREATE {definition}")
         connection.execute("CREATE TABLE pw(k TEXT, l INT, v INT, PRIMARY KEY(k, l)) WITHOUT ROWID")
         connection.executemany("INSERT INTO pw VALUES(?,?,?)", [(f"k{i % 20}", i, i % 6) for i in range(400)])
@@ -270,8 +371,28 @@ def make_affinity(out: Path) -> None:
     """Make columns of every affinity holding the same values, to compare with constants of every type."""
     with database(out / "affinity.db") as connection:
         connection.execute("CREATE TABLE f(id INTEGER PRIMARY KEY, i INTEGER, r REAL, n NUMERIC, t TEXT, b BLOB, u)")
-        values: list[object] = [1, 10, 2.5, "1", "10", "2.5", "abc", "1e1", " 10", "10 ", "0x1A", "", b"10", None, -7, "-7.0", 1e10]
-        connection.executemany("INSERT INTO f(i, r, n, t, b, u) VALUES(?1,?1,?1,?1,?1,?1)", [(value,) for value in values])
+        values: list[object] = [
+            1,
+            10,
+            2.5,
+            "1",
+            "10",
+            "2.5",
+            "abc",
+            "1e1",
+            " 10",
+            "10 ",
+            "0x1A",
+            "",
+            b"10",
+            None,
+            -7,
+            "-7.0",
+            1e10,
+        ]
+        connection.executemany(
+            "INSERT INTO f(i, r, n, t, b, u) VALUES(?1,?1,?1,?1,?1,?1)", [(value,) for value in values]
+        )
         for column in "irntbu":
             connection.execute(f"CREATE INDEX f_{column} ON f({column})")
 
@@ -279,10 +400,12 @@ def make_affinity(out: Path) -> None:
 def make_sums(out: Path) -> None:
     """Make columns for aggregates: near the integer limit, mixed types, numeric texts, only NULLs."""
     with database(out / "sums.db") as connection:
-        connection.execute("CREATE TABLE g(id INTEGER PRIMARY KEY, k TEXT, i INT, big INT, mix, txt TEXT, nul, neg INT)")
+        connection.execute(
+            "CREATE TABLE g(id INTEGER PRIMARY KEY, k TEXT, i INT, big INT, mix, txt TEXT, nul, neg INT)"
+        )
         for i in range(1, 61):
             mix: object = [i, i / 8, f"{i}", None, f"{i}x", b"7"][i % 6]
-            row = (i, "xyz"[i % 3] if i % 10 else None, i, 2**62 if i < 3 else 1, mix, f"{i / 4}", None, -i)  # noqa: PLR2004
+            row = (i, "xyz"[i % 3] if i % 10 else None, i, 2**62 if i < 3 else 1, mix, f"{i / 4}", None, -i)
             connection.execute("INSERT INTO g VALUES(?,?,?,?,?,?,?,?)", row)
 
 
@@ -324,7 +447,7 @@ def first_leaf(path: Path, page_bytes: int) -> int:
 
 def make_bad_headers(bad: Path, seed: int) -> None:
     """Make files that are no database, or lie in their first 100 bytes."""
-    noise = random.Random(seed)  # noqa: S311  reproducible, not secret
+    noise = random.Random(seed)
     (bad / "random.db").write_bytes(noise.randbytes(8192))
     (bad / "encrypted.db").write_bytes(noise.randbytes(16384))
     (bad / "short.db").write_bytes(b"SQLite format 3\x00")
@@ -350,40 +473,35 @@ def make_bad_headers(bad: Path, seed: int) -> None:
         connection.execute("INSERT INTO t VALUES(1, 'utf-16')")
 
 
+def page_lies(content: bytes, root: int, leaf: int) -> dict[str, tuple[int, bytes]]:
+    """Return file name -> the bytes to overwrite in a sound tree, and where they stand."""
+    child_cell = root + int.from_bytes(content[root + 12 : root + 14], "big")
+    first_cell = leaf + int.from_bytes(content[leaf + 8 : leaf + 10], "big")
+    return {
+        "pointer-loop": (child_cell, (2).to_bytes(4, "big")),  # the root's first child is the root
+        "pointer-range": (child_cell, (1_000_000).to_bytes(4, "big")),
+        "pointer-zero": (root + 8, bytes(4)),  # the right-most child
+        "page-type": (leaf, b"\x07"),
+        "cell-count": (leaf + 3, b"\xff\xff"),
+        "cell-pointer": (leaf + 8, b"\xff\xf0"),
+        "cell-in-header": (leaf + 8, b"\x00\x02"),
+        "payload-length": (first_cell, b"\xff" * 9),
+        "record-header": (first_cell + 2, b"\x7f"),  # a header longer than the payload
+        "serial-type": (first_cell + 4, b"\x7f"),  # a text longer than the payload
+    }
+
+
 def make_bad_pages(bad: Path) -> None:
     """Make sound headers over broken trees: loops, pointers out of range, lying cells and records."""
-    for name in ("truncated", "half-page", "pointer-loop", "pointer-range", "pointer-zero", "page-type", "cell-count",
-                 "cell-pointer", "cell-in-header", "payload-length", "record-header", "serial-type"):  # fmt: skip
-        path = bad / f"{name}.db"
-        size = plain(path)
-        content, root, leaf = path.read_bytes(), size, first_leaf(path, size)
-        first_cell = leaf + int.from_bytes(content[leaf + 8 : leaf + 10], "big")
-        child_cell = root + int.from_bytes(content[root + 12 : root + 14], "big")
-        match name:
-            case "truncated":
-                path.write_bytes(content[: len(content) // 2 // size * size])
-            case "half-page":
-                path.write_bytes(content[: len(content) - size // 2])
-            case "pointer-loop":
-                patch(path, child_cell, (2).to_bytes(4, "big"))  # the root's first child is the root
-            case "pointer-range":
-                patch(path, child_cell, (1_000_000).to_bytes(4, "big"))
-            case "pointer-zero":
-                patch(path, root + 8, bytes(4))  # the right-most child
-            case "page-type":
-                patch(path, leaf, b"\x07")
-            case "cell-count":
-                patch(path, leaf + 3, b"\xff\xff")
-            case "cell-pointer":
-                patch(path, leaf + 8, b"\xff\xf0")
-            case "cell-in-header":
-                patch(path, leaf + 8, b"\x00\x02")
-            case "payload-length":
-                patch(path, first_cell, b"\xff\xff\xff\xff\xff\xff\xff\xff\xff")
-            case "record-header":
-                patch(path, first_cell + 2, b"\x7f")  # header longer than the payload
-            case _:
-                patch(path, first_cell + 4, b"\x7f")  # text longer than the payload
+    sound = bad / "sound.db"
+    size = plain(sound)
+    content = sound.read_bytes()
+    for name, (offset, data) in page_lies(content, size, first_leaf(sound, size)).items():
+        shutil.copy(sound, bad / f"{name}.db")
+        patch(bad / f"{name}.db", offset, data)
+    (bad / "truncated.db").write_bytes(content[: len(content) // 2 // size * size])
+    (bad / "half-page.db").write_bytes(content[: len(content) - size // 2])
+    sound.unlink()
 
 
 def make_bad_chains(bad: Path) -> None:
@@ -408,7 +526,14 @@ def make_bad_sides(bad: Path) -> None:
     """Make databases whose truth lies in a journal or a WAL that a reader must not ignore."""
     plain(bad / "hot-journal.db")
     magic = bytes.fromhex("d9d505f920a163d7")
-    header = magic + (1).to_bytes(4, "big") + bytes(4) + (10).to_bytes(4, "big") + (512).to_bytes(4, "big") + (1024).to_bytes(4, "big")
+    header = (
+        magic
+        + (1).to_bytes(4, "big")
+        + bytes(4)
+        + (10).to_bytes(4, "big")
+        + (512).to_bytes(4, "big")
+        + (1024).to_bytes(4, "big")
+    )
     (bad / "hot-journal.db-journal").write_bytes(header.ljust(512, b"\x00") + bytes(4 + 1024 + 4))
     source = bad / "writing.db"
     with closing(sqlite3.connect(source, isolation_level=None)) as connection:
@@ -430,11 +555,16 @@ def make_bad_objects(bad: Path) -> None:
     patch(path, content.index(b"CREATE TABLE t"), b"CRXATE TABLE (")
 
 
+SOUND = (
+    *(make_page_sizes, make_vacuum_modes, make_reserved, make_without_rowid, make_added_columns, make_serial_types),
+    *(make_nan, make_overflow, make_collations, make_unicode, make_descending, make_empty_files, make_schemas),
+    *(make_planner, make_affinity, make_sums, make_deep),
+)
+
+
 def make_all(out: Path, seed: int) -> None:
     """Make every database of the verify workload below `out`."""
-    for make in (make_page_sizes, make_vacuum_modes, make_reserved, make_without_rowid, make_added_columns, make_serial_types,
-                 make_nan, make_overflow, make_collations, make_unicode, make_descending, make_empty_files, make_schemas,
-                 make_planner, make_affinity, make_sums, make_deep):  # fmt: skip
+    for make in SOUND:
         make(out)
     bad = out / "bad"
     bad.mkdir()

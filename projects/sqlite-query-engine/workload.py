@@ -93,10 +93,13 @@ def metrics_columns(seed: int) -> str:
        WHEN {mood}%1000 < 990 THEN 'crit' END,
   CASE {text}%8
     WHEN 0 THEN 'cpu throttled on core ' || ({text}/8%64) || ', governor asked for ' || ({text}/512%4000) || ' MHz'
-    WHEN 1 THEN 'disk queue is ' || ({text}/8%900) || ' deep on /dev/nvme0n1, oldest request waits for ' || ({text}/8%77) || ' ms'
-    WHEN 2 THEN 'gc pause of ' || ({text}/8%3000) || ' ms in service checkout-' || ({text}/8%40) || ', heap after collection fell'
+    WHEN 1 THEN 'disk queue is ' || ({text}/8%900) || ' deep on /dev/nvme0n1, oldest request waits for '
+                || ({text}/8%77) || ' ms'
+    WHEN 2 THEN 'gc pause of ' || ({text}/8%3000) || ' ms in service checkout-' || ({text}/8%40)
+                || ', heap after collection fell'
     WHEN 3 THEN NULL
-    ELSE 'sample accepted; agent 4.2.' || ({text}/8%10) || '; sequence ' || ({text}/8) || '; clock skew below limit' END"""
+    ELSE 'sample accepted; agent 4.2.' || ({text}/8%10) || '; sequence ' || ({text}/8)
+         || '; clock skew below limit' END"""
 
 
 def create(path: Path) -> sqlite3.Connection:
@@ -120,7 +123,7 @@ def fill_metrics(connection: sqlite3.Connection, rows: int, seed: int) -> None:
     )
     numbers = "SELECT high.n*1000+low.n+1 AS i FROM counter high CROSS JOIN counter low WHERE low.n < 1000"
     connection.execute(
-        f"INSERT INTO metrics SELECT {metrics_columns(seed)} FROM ({numbers}) WHERE i <= ?",  # noqa: S608
+        f"INSERT INTO metrics SELECT {metrics_columns(seed)} FROM ({numbers}) WHERE i <= ?",
         (rows,),
     )
     connection.execute("DROP TABLE counter")
@@ -143,7 +146,7 @@ def fill_documents(connection: sqlite3.Connection, documents: int, seed: int) ->
     connection.execute(DOCUMENTS_TABLE)
     start, length = noise(0, seed), noise(1, seed)
     connection.execute(
-        "INSERT INTO documents WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i < ?) "  # noqa: S608
+        "INSERT INTO documents WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i < ?) "
         f"SELECT i, 'Document ' || i, substr(?, 1+{start}%60000, CASE i%8 WHEN 0 THEN {length}%300 "
         f"ELSE 2000+{length}%16000 END), {BASE_TS} + {start}%86400 FROM c",
         (documents, text),

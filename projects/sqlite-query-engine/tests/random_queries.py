@@ -14,7 +14,10 @@ import random
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Value = int | float | str | bytes | None
 
@@ -23,13 +26,30 @@ WIDE_INTEGERS: tuple[Value, ...] = (
     8388607, 8388608, -8388609, 2**31 - 1, 2**31, -(2**31) - 1, 2**47 - 1, 2**47, -(2**47) - 1,
     2**53, 2**53 + 1, 2**62, 2**63 - 1, -(2**63), 0, 1, 2, -1,
 )  # fmt: skip
-REALS: tuple[Value, ...] = tuple(n / 8 for n in range(-40, 90, 3)) + (100.0, 1e6, 12345.625, -0.125)
+REALS: tuple[Value, ...] = (*(n / 8 for n in range(-40, 90, 3)), 100.0, 1e6, 12345.625, -0.125)
 FRACTIONS: tuple[Value, ...] = tuple(n / 8 for n in range(-41, 90, 2))
 WORDS: tuple[Value, ...] = (
     "", "a", "A", "b", "B", "ab", "Ab", "aB", "abc", "ABC", "abc ", "Zebra", "zebra", "éclair", "Éclair", "日本", "😀x",
     "it's", 'say "x"', "100%", "under_score", "tab\there", "line\nbreak", "x,y", "-", "null", "Straße",
 )  # fmt: skip
-NUMBER_WORDS: tuple[Value, ...] = ("0", "5", "12", "-3", "1.5", "2.50", "7x", " 8", "9 ", "1e2", "0x10", ".5", "+4", "5.", "1e", "-")
+NUMBER_WORDS: tuple[Value, ...] = (
+    "0",
+    "5",
+    "12",
+    "-3",
+    "1.5",
+    "2.50",
+    "7x",
+    " 8",
+    "9 ",
+    "1e2",
+    "0x10",
+    ".5",
+    "+4",
+    "5.",
+    "1e",
+    "-",
+)
 BLOBS: tuple[Value, ...] = (b"", b"\x00", b"abc", b"\xff\xfe", b"12", bytes(range(40)))
 
 
@@ -99,7 +119,7 @@ class Maker:
 
     def __init__(self, seed: int) -> None:
         """Start from a seed; the same seed makes the same database and the same queries."""
-        self.random = random.Random(seed)  # noqa: S311  reproducible, not secret
+        self.random = random.Random(seed)
         self.tables = [self.table(number) for number in range(self.random.randint(1, 3))]
 
     # --- databases ---
@@ -142,9 +162,9 @@ class Maker:
     def value(self, column: Column) -> Value:
         """Return a random value for a column, now and then NULL or long enough to overflow."""
         dice = self.random.random()
-        if dice < 0.12:  # noqa: PLR2004
+        if dice < 0.12:
             return None
-        if dice > 0.985 and column.declared.startswith(("TEXT", "BLOB")):  # noqa: PLR2004
+        if dice > 0.985 and column.declared.startswith(("TEXT", "BLOB")):
             return self.random.choice("xyz") * self.random.choice([400, 1000, 5000, 20000])
         return self.random.choice(column.values)
 
@@ -154,14 +174,14 @@ class Maker:
         rows = self.random.choices([0, 1, 7, 60, 200, 700], [1, 1, 2, 6, 8, 6])[0]
         keys = {"id": ["id"], "rowid": ["rowid"], "k1": ["k1", "k2"]}[table.key[0]]
         marks = ",".join("?" * (len(names) + len(keys)))
-        insert = f"INSERT OR IGNORE INTO {table.name}({','.join(names + keys)}) VALUES({marks})"  # noqa: S608
+        insert = f"INSERT OR IGNORE INTO {table.name}({','.join(names + keys)}) VALUES({marks})"
         for number in range(rows):
-            key: list[Value] = [number + 1 if self.random.random() < 0.9 else self.random.randint(-(2**40), 2**40)]  # noqa: PLR2004
+            key: list[Value] = [number + 1 if self.random.random() < 0.9 else self.random.randint(-(2**40), 2**40)]
             if table.without_rowid:
                 key = [self.random.randint(0, 30), f"key {number}"]
             connection.execute(insert, [self.value(column) for column in table.columns] + key)
-        if self.random.random() < 0.4:  # noqa: PLR2004
-            connection.execute(f"DELETE FROM {table.name} WHERE {table.key[0]} % 3 = 1")  # noqa: S608
+        if self.random.random() < 0.4:
+            connection.execute(f"DELETE FROM {table.name} WHERE {table.key[0]} % 3 = 1")
 
     def write(self, path: Path) -> None:
         """Write the database."""
@@ -180,7 +200,7 @@ class Maker:
 
     def add_column(self, connection: sqlite3.Connection, table: Table) -> None:
         """Add a column behind the rows that exist, sometimes: they must answer its default."""
-        if self.random.random() < 0.6:  # noqa: PLR2004
+        if self.random.random() < 0.6:
             return
         column = self.column(90)
         default = self.random.choice(column.values)
@@ -192,12 +212,14 @@ class Maker:
 
     def literal(self, column: Column) -> str:
         """Return a constant to compare a column with: mostly of its own kind, sometimes of another."""
-        pool = column.values if self.random.random() < 0.8 else (*NUMBER_WORDS, *FRACTIONS, *BLOBS, *WIDE_INTEGERS, None)  # noqa: PLR2004
+        pool = (
+            column.values if self.random.random() < 0.8 else (*NUMBER_WORDS, *FRACTIONS, *BLOBS, *WIDE_INTEGERS, None)
+        )
         return quote(self.random.choice(pool))
 
     def pick(self, table: Table) -> Column:
         """Return a column, by preference one that an index begins with."""
-        if table.indexes and self.random.random() < 0.5:  # noqa: PLR2004
+        if table.indexes and self.random.random() < 0.5:
             first = self.random.choice(table.indexes)[0]
             return next(column for column in table.columns if column.name == first)
         return self.random.choice([*table.columns, *self.key_columns(table)])
@@ -234,14 +256,16 @@ class Maker:
         texts = [column for column in table.columns if column.declared[:1] in {"T", "V", "I", "R"}]
         if not texts:
             return "1"
-        pattern = self.random.choice(["a%", "%b", "_b%", "%É%", "%é%", "AB_", "%", "", "100\\%", "%\\_%", "1%", "%.5", "日_"])
+        pattern = self.random.choice(
+            ["a%", "%b", "_b%", "%É%", "%é%", "AB_", "%", "", "100\\%", "%\\_%", "1%", "%.5", "日_"]
+        )
         negated = self.random.choice(["", "", "NOT "])
         escape = " ESCAPE '\\'" if "\\" in pattern else ""
         return f"{self.random.choice(texts).name} {negated}LIKE {quote(pattern)}{escape}"
 
     def number(self, table: Table, depth: int = 2) -> str:
         """Return a numeric expression."""
-        if depth == 0 or self.random.random() < 0.3:  # noqa: PLR2004
+        if depth == 0 or self.random.random() < 0.3:
             column = self.random.choice(table.columns)
             return self.random.choice([column.name, column.name, quote(self.random.choice([0, 1, 2, 3, -7, 0.5, 10]))])
         left, right = self.number(table, depth - 1), self.number(table, depth - 1)
@@ -250,7 +274,8 @@ class Maker:
             f"({left} << 3)", f"({left} >> 2)", f"(- {left})", f"(~ {left})", f"coalesce({left}, {right}, 4)",
             f"ifnull({left}, {right})", f"nullif({left}, {right})", f"length({self.random.choice(table.columns).name})",
             f"CASE WHEN {self.comparison(table)} THEN {left} ELSE {right} END", f"CAST({left} AS INTEGER)",
-            f"CASE {self.random.choice(table.columns).name} WHEN {left} THEN 1 WHEN {right} THEN 2 END", f"({left} < {right})",
+            f"CASE {self.random.choice(table.columns).name} WHEN {left} THEN 1 WHEN {right} THEN 2 END",
+            f"({left} < {right})",
         ]  # fmt: skip
         return self.random.choice(forms)
 
@@ -259,7 +284,8 @@ class Maker:
         one, two = (self.random.choice(table.columns).name for _ in range(2))
         start, count = self.random.randint(-4, 5), self.random.randint(-3, 6)
         forms = [
-            f"{one} || {two}", f"lower({one})", f"upper({one})", f"substr({one}, {start})", f"substr({one}, {start}, {count})",
+            f"{one} || {two}", f"lower({one})", f"upper({one})", f"substr({one}, {start})",
+            f"substr({one}, {start}, {count})",
             f"trim({one})", f"hex({one})", f"typeof({one})", f"CAST({one} AS TEXT)", f"{one} || '-' || {start}",
             f"CAST({one} AS BLOB)", f"instr({one}, {quote(self.random.choice(['a', 'b', '', '5']))})",
         ]  # fmt: skip
@@ -268,24 +294,26 @@ class Maker:
     def condition(self, table: Table, depth: int = 2) -> str:
         """Return a condition for WHERE."""
         dice = self.random.random()
-        if depth and dice < 0.45:  # noqa: PLR2004
+        if depth and dice < 0.45:
             word = self.random.choice(["AND", "AND", "AND", "OR"])
             return f"({self.condition(table, depth - 1)}) {word} ({self.condition(table, depth - 1)})"
-        if depth and dice < 0.52:  # noqa: PLR2004
+        if depth and dice < 0.52:
             return f"NOT ({self.condition(table, depth - 1)})"
-        if dice < 0.60:  # noqa: PLR2004
+        if dice < 0.60:
             return self.like(table)
-        if dice < 0.68:  # noqa: PLR2004
+        if dice < 0.68:
             return f"{self.number(table)} {self.random.choice(['<', '>', '=', '<>', 'IS'])} {self.number(table)}"
         return self.comparison(table)
 
     def where(self, table: Table) -> str:
         """Return a WHERE clause or none; chains of AND are what the planner looks at."""
         dice = self.random.random()
-        if dice < 0.25:  # noqa: PLR2004
+        if dice < 0.25:
             return ""
-        if dice < 0.6:  # noqa: PLR2004
-            return " WHERE " + " AND ".join(self.comparison(table) for _ in range(self.random.choice([1, 1, 1, 2, 2, 3])))
+        if dice < 0.6:
+            return " WHERE " + " AND ".join(
+                self.comparison(table) for _ in range(self.random.choice([1, 1, 1, 2, 2, 3]))
+            )
         return " WHERE " + self.condition(table)
 
     # --- queries ---
@@ -296,12 +324,24 @@ class Maker:
         maker = self.random.choice([self.rows, self.rows, self.rows, self.aggregate, self.groups, self.distinct])
         query = maker(table)
         dice = self.random.random()
-        sql = query.sql + (";" if dice < 0.1 else " -- end" if dice < 0.15 else " /* end */ ;" if dice < 0.2 else "")  # noqa: PLR2004
+        sql = query.sql + (";" if dice < 0.1 else " -- end" if dice < 0.15 else " /* end */ ;" if dice < 0.2 else "")
         return Query(sql, query.ordered)
 
     def limit(self) -> str:
         """Return a LIMIT clause, sometimes none."""
-        forms = ["", "", "", "LIMIT 1", "LIMIT 5", "LIMIT 50", "LIMIT 10 OFFSET 3", "LIMIT 2, 4", "LIMIT 0", "LIMIT -1", "LIMIT 3 OFFSET 100000"]
+        forms = [
+            "",
+            "",
+            "",
+            "LIMIT 1",
+            "LIMIT 5",
+            "LIMIT 50",
+            "LIMIT 10 OFFSET 3",
+            "LIMIT 2, 4",
+            "LIMIT 0",
+            "LIMIT -1",
+            "LIMIT 3 OFFSET 100000",
+        ]
         clause = self.random.choice(forms)
         return f" {clause}" if clause else ""
 
@@ -313,18 +353,18 @@ class Maker:
         """Return a plain SELECT, ordered by a unique key or compared as a bag of rows."""
         columns = [column.name for column in table.columns]
         listed = [self.random.choice(columns), self.number(table), self.text(table), *table.key]
-        if self.random.random() < 0.4:  # noqa: PLR2004
+        if self.random.random() < 0.4:
             listed = self.random.sample(columns, self.random.randint(1, len(columns)))
-        select = "*" if self.random.random() < 0.2 else ", ".join(listed)  # noqa: PLR2004
+        select = "*" if self.random.random() < 0.2 else ", ".join(listed)
         body = f"SELECT {select} FROM {table.name}{self.where(table)}"
-        if self.random.random() < 0.5:  # noqa: PLR2004
+        if self.random.random() < 0.5:
             return Query(body, ordered=False)
         return Query(f"{body} ORDER BY {self.order(table)}{self.limit()}", ordered=True)
 
     def order(self, table: Table) -> str:
         """Return ORDER BY terms that end in the unique key."""
         terms = [self.pick(table).name for _ in range(self.random.randint(0, 2))]
-        if self.random.random() < 0.2:  # noqa: PLR2004
+        if self.random.random() < 0.2:
             terms.append(self.number(table, 1))
         # a bare number would be an ordinal, and a folded one is an error in SQLite
         terms = [term for term in terms if any(mark.islower() for mark in term)] + table.key
@@ -352,7 +392,7 @@ class Maker:
         having = self.random.choice(["", "", " HAVING COUNT(*) > 1", " HAVING COUNT(*) BETWEEN 2 AND 5"])
         body = f"SELECT {', '.join(keys)}, {self.aggregates(table)} FROM {table.name}{self.where(table)}"
         body += f" GROUP BY {', '.join(keys)}{having}"
-        if self.random.random() < 0.4:  # noqa: PLR2004
+        if self.random.random() < 0.4:
             return Query(body, ordered=False)
         order = ", ".join(key + self.direction() for key in self.random.sample(keys, len(keys)))
         return Query(f"{body} ORDER BY {order}{self.limit()}", ordered=True)
@@ -367,7 +407,7 @@ class Maker:
         """Return a SELECT DISTINCT."""
         keys = self.group_keys(table)
         body = f"SELECT DISTINCT {', '.join(keys)} FROM {table.name}{self.where(table)}"
-        if self.random.random() < 0.5:  # noqa: PLR2004
+        if self.random.random() < 0.5:
             return Query(body, ordered=False)
         order = ", ".join(key + self.direction() for key in keys)
         return Query(f"{body} ORDER BY {order}{self.limit()}", ordered=True)

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import oracle
 import pytest
 import xxhash
-from lane_run import Run, manners, run_lane
 from random_queries import Maker, Query
+from sqlite_lanes import Run, manners, right_answer, run_lane
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DATABASES = int(os.environ.get("DEADHEAT_FUZZ_CASES", "40"))
 FIRST_SEED = int(os.environ.get("DEADHEAT_FUZZ_SEED", "1"))
@@ -28,7 +30,7 @@ SHOWN_FAILURES = 6
 def expected_answer(path: Path, query: Query) -> bytes | None:
     """Return SQLite's answer, None when SQLite itself refuses (an integer overflow)."""
     try:
-        return oracle.answer_of(path, query.sql, "json")
+        return right_answer(path, query.sql)
     except sqlite3.OperationalError as error:
         if "integer overflow" in str(error):
             return None
@@ -49,7 +51,8 @@ def difference(run: Run, query: Query, expected: bytes | None) -> str | None:
         lines, right = sorted(lines), sorted(right)
     if lines == right:
         return None
-    return f"{len(lines)} rows for {len(right)}; first not expected {first_other(lines, right)}, first missing {first_other(right, lines)}"
+    wrong, missing = first_other(lines, right), first_other(right, lines)
+    return f"{len(lines)} rows for {len(right)}; first not expected {wrong}, first missing {missing}"
 
 
 def first_other(lines: list[bytes], others: list[bytes]) -> str:

@@ -40,10 +40,15 @@ struct sink {
     char bytes[BUFFER_BYTES];
 };
 
+/* The output file until it is complete; nothing of it may be left after a failure. */
+static char temporary[4096];
+
 static _Noreturn void fail(int code, const char *subject, const char *problem) {
-    fputs("error: ", stderr);
-    for (const char *c = subject; *c; c++) fputc((unsigned char)*c < 0x20 ? '?' : *c, stderr);
-    fprintf(stderr, "%s%s\n", *subject ? ": " : "", problem);
+    const char *parts[] = {"error: ", subject, *subject ? ": " : "", problem};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        for (const char *c = parts[i]; *c; c++) fputc((unsigned char)*c < 0x20 ? '?' : *c, stderr);
+    fputc('\n', stderr);
+    if (*temporary) unlink(temporary);
     exit(code);
 }
 
@@ -229,11 +234,10 @@ static double seconds_now(void) {
 }
 
 static void run_all(const struct options *options, struct sink *sink) {
-    char temporary[4096] = "";
     if (options->output) {
         snprintf(temporary, sizeof temporary, "%s.tmp-%ld", options->output, (long)getpid());
         sink->file = fopen(temporary, "wb");
-        if (!sink->file) fail(EXIT_MACHINE, temporary, strerror(errno));
+        if (!sink->file) fail(EXIT_MACHINE, options->output, strerror(errno));
     }
     double start = seconds_now();
     for (uint64_t repeat = 0; repeat < options->repeats; repeat++) {
@@ -242,6 +246,7 @@ static void run_all(const struct options *options, struct sink *sink) {
             if (fclose(sink->file) != 0 || rename(temporary, options->output) != 0)
                 fail(EXIT_MACHINE, options->output, strerror(errno));
             sink->file = NULL;
+            *temporary = 0;
         }
     }
     double wall = seconds_now() - start;

@@ -1,11 +1,20 @@
-"""One run of a lane: start it, read its statistics, judge its manners."""
+"""One run of a lane: start it, read its statistics, judge its manners; and the right answer beside it."""
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
+import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+PROJECT = Path(__file__).parents[1]
 
 STATISTICS = re.compile(
     r"--- Statistics ---\n"
@@ -44,7 +53,7 @@ def run_lane(command: list[str], args: list[str], output: Path) -> Run:
     """Run a lane with an output file of its own, which is removed again."""
     output.unlink(missing_ok=True)
     try:
-        done = subprocess.run(  # noqa: S603  the command comes from the fixture
+        done = subprocess.run(
             [*command, *args, "--output", str(output)],
             capture_output=True,
             timeout=TIMEOUT_SECONDS,
@@ -65,8 +74,28 @@ def manners(run: Run) -> str | None:
         if run.items is None:
             return f"statistics block is malformed: {run.stdout!r}"
         return "no output file after success" if run.answer is None else None
-    if run.exit_code != 2:  # noqa: PLR2004  the contract's code for bad usage or input
+    if run.exit_code != 2:
         return f"exit code {run.exit_code}, stderr {run.stderr[:300]!r}"
     if not re.fullmatch(r"error: [^\n\x00-\x1f]+\n", run.stderr):
         return f"stderr is not one error line: {run.stderr[:300]!r}"
     return "something on stdout or an output file after an error" if run.stdout or run.answer is not None else None
+
+
+@cache
+def oracle() -> ModuleType:
+    """Load this project's oracle under a name of its own: every project has an oracle.py."""
+    spec = importlib.util.spec_from_file_location("sqlite_query_engine_oracle", PROJECT / "oracle.py")
+    if spec is None or spec.loader is None:
+        raise AssertionError("oracle.py is missing")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(PROJECT))  # for its own import
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(PROJECT))
+    return module
+
+
+def right_answer(path: Path, query: str) -> bytes:
+    """Return SQLite's answer in canonical form."""
+    return bytes(oracle().answer_of(path, query, "json"))

@@ -5,6 +5,7 @@ ask. A query that reads another number of rows (a seek, an early stop) carries i
 expected answers are not here: oracle.py takes them from SQLite. Only EXPLAIN QUERY PLAN is written
 out, because it states this project's planner rules and not SQLite's choices.
 """
+# ruff: noqa: E501  a query stands on one line, however long
 
 from __future__ import annotations
 
@@ -169,13 +170,23 @@ PAGE_QUERIES: tuple[Ask, ...] = (
      "SELECT COUNT(*) FROM (SELECT 1 FROM s WHERE id > 600 ORDER BY id DESC LIMIT 9)"),
     ("SELECT id, n FROM s WHERE n = 3 ORDER BY id", "SELECT COUNT(*) FROM s WHERE n = 3"),
 )  # fmt: skip
-PAGE_DATABASES = (*(f"page-{1 << shift}" for shift in range(9, 17)), "vacuum-full", "vacuum-incremental", "reserved", "freelist", "wal-mode")
+PAGE_DATABASES = (
+    *(f"page-{1 << shift}" for shift in range(9, 17)),
+    "vacuum-full",
+    "vacuum-incremental",
+    "reserved",
+    "freelist",
+    "wal-mode",
+)
 
 SELECTS: tuple[Ask, ...] = (
     ("SELECT * FROM s ORDER BY id LIMIT 0 OFFSET 5", "SELECT 0"),
     "SELECT s.* FROM s WHERE id % 100 = 0 ORDER BY id",
     ("SELECT x.id, X.n FROM s AS x WHERE x.n < -38 ORDER BY x.id", "SELECT COUNT(*) FROM s WHERE n < -38"),
-    ("SELECT id i, n AS \"the n\", r 'q' FROM s y WHERE id > 700 AND n > 0 ORDER BY \"the n\" DESC, i", "SELECT COUNT(*) FROM s WHERE id > 700"),
+    (
+        'SELECT id i, n AS "the n", r \'q\' FROM s y WHERE id > 700 AND n > 0 ORDER BY "the n" DESC, i',
+        "SELECT COUNT(*) FROM s WHERE id > 700",
+    ),
     "SELECT *, n + 1, * FROM s WHERE t || '' IS NULL ORDER BY id",
     ("SELECT id, t IS NULL FROM s WHERE t IS NULL ORDER BY id", "SELECT COUNT(*) FROM s WHERE t IS NULL"),
     'SELECT "id", [n], `r` FROM "s" WHERE "id" = 30 OR [n] = 56 ORDER BY 1',
@@ -196,7 +207,10 @@ SELECTS: tuple[Ask, ...] = (
     ("SELECT id, b FROM s LIMIT 3 OFFSET 2", "SELECT 5"),
     ("SELECT id, t, b FROM s LIMIT 2, 3", "SELECT 5"),
     ("SELECT id, b FROM s ORDER BY rowid DESC LIMIT 4", "SELECT 4"),
-    ("SELECT id, b FROM s WHERE n % 2 = 0 ORDER BY id LIMIT 4", "SELECT COUNT(*) FROM s WHERE id <= (SELECT id FROM s WHERE n % 2 = 0 ORDER BY id LIMIT 1 OFFSET 3)"),
+    (
+        "SELECT id, b FROM s WHERE n % 2 = 0 ORDER BY id LIMIT 4",
+        "SELECT COUNT(*) FROM s WHERE id <= (SELECT id FROM s WHERE n % 2 = 0 ORDER BY id LIMIT 1 OFFSET 3)",
+    ),
     ("SELECT t FROM s ORDER BY id LIMIT 0", "SELECT 0"),
     "SELECT id FROM s WHERE n % 7 = 3 ORDER BY n, id LIMIT -1",
     "SELECT id FROM s WHERE n % 7 = 3 ORDER BY n DESC, id LIMIT 2",
@@ -216,7 +230,10 @@ DISTINCTS: tuple[Ask, ...] = (
     "SELECT DISTINCT n % 3, id % 2 FROM s ORDER BY 1 DESC, 2",
     "SELECT DISTINCT typeof(t), typeof(b) FROM s ORDER BY 1, 2",
     "SELECT DISTINCT NULL FROM s",
-    ("SELECT DISTINCT id % 5 AS k FROM s WHERE id < 60 ORDER BY k LIMIT 2 OFFSET 1", "SELECT COUNT(*) FROM s WHERE id < 60"),
+    (
+        "SELECT DISTINCT id % 5 AS k FROM s WHERE id < 60 ORDER BY k LIMIT 2 OFFSET 1",
+        "SELECT COUNT(*) FROM s WHERE id < 60",
+    ),
     ("SELECT DISTINCT b IS NULL, id % 5 FROM s LIMIT 3", "SELECT 3"),
     "SELECT DISTINCT id > 0 FROM s",
     "SELECT DISTINCT COUNT(*) FROM s GROUP BY n % 3 ORDER BY 1",
@@ -281,7 +298,10 @@ SEEKS: tuple[Ask, ...] = (
     ("SELECT COUNT(*), SUM(id) FROM p WHERE a = 3", "SELECT 100"),
     ("SELECT SUM(id), MAX(e) FROM p WHERE a = 3 AND b = 2", "SELECT COUNT(*) FROM p WHERE a = 3 AND b = 2"),
     ("SELECT SUM(id), MAX(e) FROM p WHERE a = 3 AND b > 2", "SELECT COUNT(*) FROM p WHERE a = 3 AND b > 2"),
-    ("SELECT id, b FROM p WHERE a = 3 AND b >= 2 AND b <= 3 AND e = 'e1' ORDER BY b, id", "SELECT COUNT(*) FROM p WHERE a = 3 AND b BETWEEN 2 AND 3"),
+    (
+        "SELECT id, b FROM p WHERE a = 3 AND b >= 2 AND b <= 3 AND e = 'e1' ORDER BY b, id",
+        "SELECT COUNT(*) FROM p WHERE a = 3 AND b BETWEEN 2 AND 3",
+    ),
     ("SELECT id, b, d FROM p WHERE a = 3 AND b > 0 ORDER BY b LIMIT 5", "SELECT 5"),
     ("SELECT COUNT(*), SUM(id), MIN(c) FROM p WHERE a IN (2, 4)", "SELECT 200"),
     ("SELECT COUNT(*), MIN(c) FROM p WHERE a = '3'", "SELECT 100"),
@@ -289,7 +309,10 @@ SEEKS: tuple[Ask, ...] = (
     ("SELECT COUNT(*), MIN(c) FROM p WHERE a = 'x'", "SELECT 0"),
     ("SELECT COUNT(*), MIN(c), SUM(b) FROM p WHERE a > 7", "SELECT 200"),
     ("SELECT COUNT(*), MIN(c), SUM(b) FROM p WHERE d > 9.5", "SELECT COUNT(*) FROM p WHERE d > 9.5"),
-    ("SELECT COUNT(*), MIN(c), SUM(b) FROM p WHERE d >= 1 AND d < 1.5", "SELECT COUNT(*) FROM p WHERE d >= 1 AND d < 1.5"),
+    (
+        "SELECT COUNT(*), MIN(c), SUM(b) FROM p WHERE d >= 1 AND d < 1.5",
+        "SELECT COUNT(*) FROM p WHERE d >= 1 AND d < 1.5",
+    ),
     ("SELECT id, c FROM p WHERE d = 2.5 ORDER BY id", "SELECT COUNT(*) FROM p WHERE d = 2.5"),
     ("SELECT COUNT(*), MIN(c) FROM p WHERE e = 'E1' COLLATE NOCASE", "SELECT COUNT(*) FROM p WHERE e = 'e1'"),
     ("SELECT COUNT(*), MIN(c) FROM p WHERE e = 'e1'", "SELECT COUNT(*) FROM p"),
@@ -302,7 +325,10 @@ SEEKS: tuple[Ask, ...] = (
     ("SELECT a, b FROM p WHERE a = 3 AND b = 6 AND d < 2", "SELECT COUNT(*) FROM p WHERE a = 3 AND b = 6"),
     ("SELECT k, l, v FROM pw WHERE k = 'k3' ORDER BY l", "SELECT COUNT(*) FROM pw WHERE k = 'k3'"),
     ("SELECT v FROM pw WHERE k = 'k3' AND l = 23", "SELECT 1"),
-    ("SELECT v FROM pw WHERE k = 'k3' AND l > 300 ORDER BY l DESC", "SELECT COUNT(*) FROM pw WHERE k = 'k3' AND l > 300"),
+    (
+        "SELECT v FROM pw WHERE k = 'k3' AND l > 300 ORDER BY l DESC",
+        "SELECT COUNT(*) FROM pw WHERE k = 'k3' AND l > 300",
+    ),
     ("SELECT SUM(l) FROM pw WHERE v = 4", "SELECT COUNT(*) FROM pw WHERE v = 4"),
     ("SELECT k, l FROM pw WHERE k >= 'k8' ORDER BY k, l LIMIT 3", "SELECT 3"),
 )
@@ -313,7 +339,10 @@ WITHOUT_ROWID: tuple[Ask, ...] = (
     ("SELECT SUM(k), COUNT(v) FROM w1", "SELECT COUNT(*) FROM w1"),
     ("SELECT * FROM w2 ORDER BY b, a LIMIT 10", "SELECT 10"),
     ("SELECT * FROM w2 WHERE b = 3 AND a = 'key-7'", "SELECT 1"),
-    ("SELECT a, r FROM w2 WHERE b = 3 AND a > 'key-40' ORDER BY a", "SELECT COUNT(*) FROM w2 WHERE b = 3 AND a > 'key-40'"),
+    (
+        "SELECT a, r FROM w2 WHERE b = 3 AND a > 'key-40' ORDER BY a",
+        "SELECT COUNT(*) FROM w2 WHERE b = 3 AND a > 'key-40'",
+    ),
     ("SELECT a, b, v, r FROM w2 WHERE v = 'v7' ORDER BY b, a", "SELECT COUNT(*) FROM w2 WHERE v = 'v7'"),
     ("SELECT COUNT(*), SUM(r) FROM w2 WHERE r > 10", "SELECT COUNT(*) FROM w2"),
     ("SELECT a, b, length(c) FROM w3 ORDER BY a DESC, b LIMIT 12", "SELECT 12"),
@@ -335,9 +364,18 @@ SERIALS: tuple[Ask, ...] = (
     ("SELECT id, x, typeof(x) FROM r ORDER BY id", "SELECT COUNT(*) FROM r"),
     ("SELECT id, x FROM v ORDER BY x, id", "SELECT COUNT(*) FROM v"),
     ("SELECT id, x FROM v ORDER BY x DESC, id LIMIT 20", "SELECT COUNT(*) FROM v"),
-    ("SELECT id FROM v WHERE x > 9223372036854775806 ORDER BY id", "SELECT COUNT(*) FROM v WHERE x > 9223372036854775806"),
-    ("SELECT id FROM v WHERE x = 9007199254740993.0 ORDER BY id", "SELECT COUNT(*) FROM v WHERE x = 9007199254740993.0"),
-    ("SELECT id, x FROM v WHERE x BETWEEN -129 AND 129 ORDER BY id", "SELECT COUNT(*) FROM v WHERE x BETWEEN -129 AND 129"),
+    (
+        "SELECT id FROM v WHERE x > 9223372036854775806 ORDER BY id",
+        "SELECT COUNT(*) FROM v WHERE x > 9223372036854775806",
+    ),
+    (
+        "SELECT id FROM v WHERE x = 9007199254740993.0 ORDER BY id",
+        "SELECT COUNT(*) FROM v WHERE x = 9007199254740993.0",
+    ),
+    (
+        "SELECT id, x FROM v WHERE x BETWEEN -129 AND 129 ORDER BY id",
+        "SELECT COUNT(*) FROM v WHERE x BETWEEN -129 AND 129",
+    ),
     ("SELECT id FROM v WHERE x >= '' AND x < 'u' ORDER BY id", "SELECT COUNT(*) FROM v WHERE x >= '' AND x < 'u'"),
     ("SELECT id, hex(x) FROM v WHERE x >= x'' ORDER BY id", "SELECT COUNT(*) FROM v WHERE x >= x''"),
     ("SELECT * FROM big ORDER BY id", "SELECT COUNT(*) FROM big"),
@@ -358,10 +396,16 @@ COLLATIONS: tuple[Ask, ...] = (
     ("SELECT id FROM c WHERE 'aBc' = n ORDER BY id", "SELECT COUNT(*) FROM c WHERE n = 'ABC'"),
     "SELECT id FROM c WHERE n = 'ABC' COLLATE BINARY ORDER BY id",
     ("SELECT id FROM c WHERE r = 'abc' ORDER BY id", "SELECT COUNT(*) FROM c WHERE r = 'abc'"),
-    ("SELECT id FROM c WHERE b = 'ab' COLLATE NOCASE ORDER BY id", "SELECT COUNT(*) FROM c WHERE b = 'ab' COLLATE NOCASE"),
+    (
+        "SELECT id FROM c WHERE b = 'ab' COLLATE NOCASE ORDER BY id",
+        "SELECT COUNT(*) FROM c WHERE b = 'ab' COLLATE NOCASE",
+    ),
     ("SELECT id FROM c WHERE n IN ('A', 'z') ORDER BY id", "SELECT COUNT(*) FROM c WHERE n IN ('A', 'z')"),
     ("SELECT id FROM c WHERE n > 'Y' ORDER BY id", "SELECT COUNT(*) FROM c WHERE n > 'Y'"),
-    ("SELECT id FROM c WHERE n BETWEEN 'AA' AND 'b' ORDER BY id", "SELECT COUNT(*) FROM c WHERE n BETWEEN 'AA' AND 'b'"),
+    (
+        "SELECT id FROM c WHERE n BETWEEN 'AA' AND 'b' ORDER BY id",
+        "SELECT COUNT(*) FROM c WHERE n BETWEEN 'AA' AND 'b'",
+    ),
     "SELECT lower(n), COUNT(*) FROM c GROUP BY n ORDER BY n",
     "SELECT COUNT(DISTINCT b), COUNT(DISTINCT n), COUNT(DISTINCT r), COUNT(DISTINCT b COLLATE NOCASE) FROM c",
     "SELECT COUNT(*) FROM c GROUP BY r ORDER BY 1",
@@ -384,8 +428,14 @@ DESCENDING: tuple[Ask, ...] = (
     ("SELECT id, a, b FROM d WHERE a >= 10 AND a < 11 ORDER BY id DESC", "SELECT COUNT(*) FROM d WHERE a = 10"),
     ("SELECT id, a, b FROM d WHERE a <= 1 ORDER BY id", "SELECT COUNT(*) FROM d WHERE a <= 1"),
     ("SELECT COUNT(*), MIN(b), SUM(id) FROM d WHERE a < 3", "SELECT COUNT(*) FROM d WHERE a < 3"),
-    ("SELECT id, c FROM d WHERE b = 'b2' AND c > 4.5 ORDER BY c, id", "SELECT COUNT(*) FROM d WHERE b = 'b2' AND c > 4.5"),
-    ("SELECT id, c FROM d WHERE b = 'b2' AND c <= 0.5 ORDER BY c DESC, id", "SELECT COUNT(*) FROM d WHERE b = 'b2' AND c <= 0.5"),
+    (
+        "SELECT id, c FROM d WHERE b = 'b2' AND c > 4.5 ORDER BY c, id",
+        "SELECT COUNT(*) FROM d WHERE b = 'b2' AND c > 4.5",
+    ),
+    (
+        "SELECT id, c FROM d WHERE b = 'b2' AND c <= 0.5 ORDER BY c DESC, id",
+        "SELECT COUNT(*) FROM d WHERE b = 'b2' AND c <= 0.5",
+    ),
     ("SELECT b, c FROM d WHERE b = 'b1' ORDER BY c DESC LIMIT 3", "SELECT 3"),
     ("SELECT b, c FROM d WHERE b = 'b1' ORDER BY c LIMIT 3", "SELECT 3"),
     ("SELECT a FROM d ORDER BY a DESC LIMIT 40", "SELECT 40"),
@@ -406,7 +456,7 @@ SCHEMAS: tuple[Ask, ...] = (
     ("SELECT id, rowid FROM pk_desc ORDER BY id", "SELECT 2"),
     ("SELECT rowid, _rowid_, oid FROM named_rowid ORDER BY oid", "SELECT 2"),
     ("SELECT * FROM copied", "SELECT 2"),
-    ("SELECT cola, colb, \"COL C\" FROM MIXED_CASE", "SELECT 1"),
+    ('SELECT cola, colb, "COL C" FROM MIXED_CASE', "SELECT 1"),
 )
 MANY_TABLES: tuple[Ask, ...] = (
     ("SELECT * FROM many_0", "SELECT 1"),
@@ -429,7 +479,10 @@ OVERFLOW: tuple[Ask, ...] = (
     ("SELECT a FROM o WHERE id = 40", "SELECT 1"),
     ("SELECT SUM(z), SUM(length(a)) FROM o WHERE a > 'b'", "SELECT COUNT(*) FROM o WHERE a > 'b'"),
     ("SELECT z, length(k) FROM ok ORDER BY k", "SELECT COUNT(*) FROM ok"),
-    ("SELECT z FROM ok WHERE k >= '030' AND k < '034' ORDER BY z", "SELECT COUNT(*) FROM ok WHERE k >= '030' AND k < '034'"),
+    (
+        "SELECT z FROM ok WHERE k >= '030' AND k < '034' ORDER BY z",
+        "SELECT COUNT(*) FROM ok WHERE k >= '030' AND k < '034'",
+    ),
     ("SELECT id FROM o WHERE a LIKE '%--' ORDER BY id", "SELECT COUNT(*) FROM o"),
 )
 MEGABYTE: tuple[Ask, ...] = (
@@ -445,7 +498,10 @@ DEEP: tuple[Ask, ...] = (
     ("SELECT COUNT(*) FROM h", "SELECT COUNT(*) FROM h"),
     ("SELECT substr(k, 1, 5) FROM h WHERE id = 2998", "SELECT 1"),
     ("SELECT id FROM h WHERE id > 5990 ORDER BY id", "SELECT COUNT(*) FROM h WHERE id > 5990"),
-    ("SELECT SUM(id) FROM h WHERE k >= '01000' AND k < '01100'", "SELECT COUNT(*) FROM h WHERE k >= '01000' AND k < '01100'"),
+    (
+        "SELECT SUM(id) FROM h WHERE k >= '01000' AND k < '01100'",
+        "SELECT COUNT(*) FROM h WHERE k >= '01000' AND k < '01100'",
+    ),
 )
 CSV: tuple[Ask, ...] = (
     ("SELECT id, n, r FROM s WHERE id < 30 ORDER BY id", "SELECT COUNT(*) FROM s WHERE id < 30"),
@@ -498,7 +554,10 @@ EXPLAINS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("SELECT * FROM p WHERE a = 1 ORDER BY c", ("SEARCH p USING INDEX p_a (a=?)", "USE TEMP B-TREE FOR ORDER BY")),
     ("SELECT b, e, COUNT(*) FROM p GROUP BY b, e", ("SCAN p", "USE TEMP B-TREE FOR GROUP BY")),
     ("SELECT DISTINCT b, e FROM p", ("SCAN p", "USE TEMP B-TREE FOR DISTINCT")),
-    ("SELECT b, e, COUNT(*) FROM p GROUP BY b, e ORDER BY COUNT(*)", ("SCAN p", "USE TEMP B-TREE FOR GROUP BY", "USE TEMP B-TREE FOR ORDER BY")),
+    (
+        "SELECT b, e, COUNT(*) FROM p GROUP BY b, e ORDER BY COUNT(*)",
+        ("SCAN p", "USE TEMP B-TREE FOR GROUP BY", "USE TEMP B-TREE FOR ORDER BY"),
+    ),
     ("SELECT * FROM pw WHERE k = 'a'", ("SEARCH pw USING PRIMARY KEY (k=?)",)),
     ("SELECT * FROM pw WHERE k = 'a' AND l = 3", ("SEARCH pw USING PRIMARY KEY (k=? AND l=?)",)),
     ("SELECT * FROM pw WHERE k = 'a' AND l > 3", ("SEARCH pw USING PRIMARY KEY (k=? AND l>?)",)),
@@ -509,7 +568,7 @@ EXPLAINS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 BAD_SQL: tuple[tuple[str, str], ...] = (
     ("SELECT * FROM nowhere", "no such table: nowhere"),
-    ("SELECT * FROM \"no where\"", "no such table: no where"),
+    ('SELECT * FROM "no where"', "no such table: no where"),
     ("SELECT nope FROM s", "no such column: nope"),
     ("SELECT id FROM s WHERE nope > 1", "no such column: nope"),
     ("SELECT id FROM s ORDER BY nope", "no such column: nope"),
@@ -519,7 +578,7 @@ BAD_SQL: tuple[tuple[str, str], ...] = (
     ("SELECT y.* FROM s", "y"),
     ("SELECT id", "no such column: id"),
     ("SELEC id FROM s", 'near "SELEC": syntax error'),
-    ("SELECT id FORM s", 'syntax error'),
+    ("SELECT id FORM s", "syntax error"),
     ("SELECT FROM s", 'near "FROM": syntax error'),
     ("SELECT id FROM s WHERE", "error"),
     ("SELECT id FROM s WHERE id >", "error"),
@@ -529,7 +588,7 @@ BAD_SQL: tuple[tuple[str, str], ...] = (
     ("SELECT id FROM s ORDER", "error"),
     ("SELECT 1 2", 'near "2": syntax error'),
     ("SELECT 'open", "error"),
-    ("SELECT \"open", "error"),
+    ('SELECT "open', "error"),
     ("SELECT x'0'", "error"),
     ("SELECT x'0g'", "error"),
     ("SELECT 12abc", "error"),
@@ -582,13 +641,11 @@ def page_groups() -> list[Group]:
 
 def affinity_group() -> Group:
     """Return comparisons of columns of every affinity with constants of every type; all are seeks."""
-    asks: list[Ask] = []
-    for column in "irntbu":
-        for constant in AFFINITY_CONSTANTS:
-            bound = f"{column} = {constant}"
-            asks.append((f"SELECT id, {column} FROM f WHERE {bound} ORDER BY id", f"SELECT COUNT(*) FROM f WHERE {bound}"))
-        for bound in (f"{column} > 5", f"{column} >= '5'", f"{column} < 'abc'", f"{column} IN (1, '10', 2.5)"):
-            asks.append((f"SELECT id, {column} FROM f WHERE {bound} ORDER BY id", f"SELECT COUNT(*) FROM f WHERE {bound}"))
+    bounds = [
+        *(f"{column} = {constant}" for column in "irntbu" for constant in AFFINITY_CONSTANTS),
+        *(f"{column} {other}" for column in "irntbu" for other in ("> 5", ">= '5'", "< 'abc'", "IN (1, '10', 2.5)")),
+    ]
+    asks = [(f"SELECT * FROM f WHERE {bound} ORDER BY id", f"SELECT COUNT(*) FROM f WHERE {bound}") for bound in bounds]
     return Group("affinity", "affinity.db", None, tuple(asks))
 
 
@@ -638,14 +695,17 @@ def all_groups() -> list[Group]:
 def all_checks() -> list[Check]:
     """Return every check that must succeed."""
     found = [check for group in all_groups() for check in group.checks()]
-    for number, (query, plan) in enumerate(EXPLAINS, 1):
-        found.append(Check(f"explain-{number}", "planner.db", f"EXPLAIN QUERY PLAN {query}", plan=plan))
-    return found
+    explained = [(f"EXPLAIN QUERY PLAN {query}", plan) for query, plan in EXPLAINS]
+    return found + [
+        Check(f"explain-{number}", "planner.db", query, plan=plan) for number, (query, plan) in enumerate(explained, 1)
+    ]
 
 
 def all_refusals() -> list[Refusal]:
     """Return every query that must be refused; bad files are in project.yaml."""
-    found = [Refusal(f"bad-sql-{number}", "page-1024.db", query, text) for number, (query, text) in enumerate(BAD_SQL, 1)]
+    found = [
+        Refusal(f"bad-sql-{number}", "page-1024.db", query, text) for number, (query, text) in enumerate(BAD_SQL, 1)
+    ]
     return [
         *found,
         Refusal("sum-overflow", "sums.db", "SELECT SUM(big) FROM g", "integer overflow"),
