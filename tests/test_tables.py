@@ -1,0 +1,533 @@
+"""All documents agree with the results, or nothing is written and every difference is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from tests import builders
+from tools import files, markdown, overview_tables, project_tables, result, rows, tables
+from tools.errors import DeadheatError, ResultError, TablesError, WriteError
+from tools.selection import Evidence, Evidences, preferred_environment
+from tools.tables import Roots
+from tools.validate import Summary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tools.record import Result
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DOCUMENTS = ("PLAN.md", "SUMMARY.md", "README.md")
+PROJECT_README = "# SQLite\n\n<!-- deadheat:begin results -->\n<!-- deadheat:end results -->\n"
+PROJECT_YAML = """
+schema: 1
+number: "9.1"
+slug: sqlite-query-engine
+alias: sqlite
+title: SQLite query engine
+group: "9 Data engines"
+kinds: [batch]
+summary: Reads SQLite files.
+teaches: [b-trees]
+item: {name: row, plural: rows, definition: a row read}
+metric: {name: wall_ns, unit: ns, direction: lower}
+lanes:
+  go: {language: go, parity: &parity {library: own, threads: 1, io: mmap}}
+  rust: {language: rust, parity: *parity}
+  zig: {language: zig, parity: *parity}
+workloads: {verify: {seed: 1, size: {rows: 1}}, bench: {seed: 2, size: {rows: 10}}}
+oracle: {compare: exact}
+cases:
+  - {name: scan, title: the scan, headline: true, args: [], workloads: [verify, bench]}
+"""
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> Roots:
+    """Make a repository with the three documents and one project, without results."""
+    for name in DOCUMENTS:
+        shutil.copy(REPOSITORY / name, tmp_path / name)
+        text = (tmp_path / name).read_text()
+        (tmp_path / name).write_text(
+            re.sub(
+                r"(<!-- deadheat:begin.*?-->).*?<!-- deadheat:end (\w+).*?-->",
+                r"\1\n<!-- deadheat:end \2 -->",
+                text,
+                flags=re.DOTALL,
+            )
+        )
+    project = tmp_path / "projects" / "sqlite-query-engine"
+    for lane in ("go", "rust", "zig"):
+        (project / lane).mkdir(parents=True)
+        (project / lane / "main").write_text(lane)
+    (project / "project.yaml").write_text(PROJECT_YAML)
+    (project / "README.md").write_text(PROJECT_README)
+    return Roots(tmp_path)
+
+
+def fresh(roots: Roots, times: dict[str, int] | None = None, **changes: Any) -> dict[str, Any]:
+    """Build a result whose lanes were made from the sources that are there."""
+    raw = builders.tree(times, **changes)
+    for name, arm in raw["arms"].items():
+        arm["source_sha256"] = None if arm["role"] == "peer" else _source(roots, arm["of"] or name)
+    return raw
+
+
+def _source(roots: Roots, lane: str) -> str:
+    """Hash the sources of a lane."""
+    return files.source_sha256(roots.root / "projects" / "sqlite-query-engine" / lane)
+
+
+def store(roots: Roots, raw: dict[str, Any]) -> Path:
+    """Store a result."""
+    return result.write(raw, roots.root / "results")
+
+
+def everything(roots: Roots) -> dict[str, bytes]:
+    """Read all documents."""
+    paths = [roots.root / name for name in DOCUMENTS] + [roots.root / "projects" / "sqlite-query-engine" / "README.md"]
+    return {path.name if path.parent == roots.root else "project": path.read_bytes() for path in paths}
+
+
+def check(roots: Roots) -> list[str]:
+    """Give the lines of `tables --check`."""
+    return tables.check_lines(tables.tables(check=True, roots=roots))
+
+
+def say(roots: Roots, text: str) -> None:
+    """Put prose into the project's README."""
+    (roots.root / "projects" / "sqlite-query-engine" / "README.md").write_text(PROJECT_README + "\n" + text + "\n")
+
+
+def test_without_results(roots: Roots) -> None:
+    """An empty repository renders: all 31 systems are planned or unmeasured, and a second run changes nothing."""
+    outcome = tables.tables(roots=roots)
+    assert len(outcome.written) == 4
+    text = everything(roots)["PLAN.md"].decode()
+    assert text.count("| planned |") == 30
+    assert text.count("| unmeasured |") == 1
+    assert tables.tables(roots=roots).written == []
+    assert check(roots) == []
+
+
+def test_with_a_result(roots: Roots) -> None:
+    """All four documents show the same numbers, and the check agrees afterwards."""
+    store(roots, fresh(roots, {**builders.TIMES, "zig": 800_000_000}))
+    tables.tables(roots=roots)
+    text = {name: content.decode() for name, content in everything(roots).items()}
+    assert "| done | **Rust** | 899 ms | 501 ms |" in text["PLAN.md"]
+    assert "| Rust | 1 | 0 | 1 | 1 | 0 | 1 |" in text["SUMMARY.md"]
+    assert "**Rust**" in text["README.md"]
+    assert re.search(r"\| 3 \| Go \| 899 ms \|.*1\.80x \[1\.\d+, 1\.\d+\] \| different", text["project"])
+    assert check(roots) == []
+
+
+def test_a_tie_is_nobodys_win(roots: Roots) -> None:
+    """Lanes that share the first place are counted as tied, and neither as winner."""
+    store(roots, fresh(roots))
+    tables.tables(roots=roots)
+    text = everything(roots)["SUMMARY.md"].decode()
+    assert "| Rust | 0 | 1 | 1 |" in text
+    assert "| Zig | 0 | 1 | 1 |" in text
+    assert "| Go | 0 | 0 | 1 |" in text
+
+
+def test_check_writes_nothing(roots: Roots) -> None:
+    """The check reports what is outdated with file and line and touches no file, not even the index."""
+    store(roots, fresh(roots))
+    before = everything(roots)
+    assert any(re.fullmatch(r"PLAN\.md:\d+: block plan is outdated", line) for line in check(roots))
+    assert everything(roots) == before
+    assert not roots.index.exists()
+
+
+def test_one_bad_result_stops_everything(roots: Roots) -> None:
+    """A single broken result file means that no document changes, and all problems of all files are listed."""
+    store(roots, fresh(roots))
+    folder = roots.root / "results" / "sqlite-query-engine"
+    (folder / "a.json").write_text("{")
+    (folder / "b.json").write_text("[]")
+    before = everything(roots)
+    with pytest.raises(ResultError) as caught:
+        tables.tables(roots=roots)
+    assert len(caught.value.message.splitlines()) >= 2
+    assert everything(roots) == before
+
+
+def test_one_bad_document_stops_everything(roots: Roots) -> None:
+    """Broken markers in two documents are both named, and the good documents stay as they are."""
+    store(roots, fresh(roots))
+    (roots.root / "PLAN.md").write_text("# no block\n")
+    say(roots, "<!-- deadheat:begin plan -->")
+    before = everything(roots)
+    with pytest.raises(TablesError) as caught:
+        tables.tables(roots=roots)
+    assert caught.value.message.splitlines() == [
+        "PLAN.md:1: block plan is missing",
+        "projects/sqlite-query-engine/README.md:6: block plan of line 6 is not closed",
+    ]
+    assert everything(roots) == before
+
+
+def test_a_hand_edit_is_not_overwritten(roots: Roots) -> None:
+    """An edit inside a block stops the run with file and line; --force replaces it."""
+    tables.tables(roots=roots)
+    plan = roots.root / "PLAN.md"
+    plan.write_text(plan.read_text().replace("| planned |", "| done |", 1))
+    before = everything(roots)
+    with pytest.raises(TablesError, match=r"PLAN\.md:\d+: block plan was edited by hand"):
+        tables.tables(roots=roots)
+    assert everything(roots) == before
+    assert any("edited by hand" in line for line in check(roots))
+    tables.tables(roots=roots, force=True)
+    assert check(roots) == []
+
+
+def test_stale_lanes_are_marked(roots: Roots) -> None:
+    """When the sources of a lane change, its cells are marked, the row is stale, and it wins nothing."""
+    store(roots, fresh(roots, {**builders.TIMES, "zig": 300_000_000}))
+    (roots.root / "projects" / "sqlite-query-engine" / "zig" / "main").write_text("better")
+    tables.tables(roots=roots)
+    text = everything(roots)
+    assert "stale: zig" in text["PLAN.md"].decode()
+    assert "301 ms \u2020" in text["PLAN.md"].decode()
+    assert "501 ms |" in text["PLAN.md"].decode()
+    assert "*No results yet.*" in text["SUMMARY.md"].decode()
+    assert check(roots) == [
+        "20261120T205030Z_0123456789ab.json:1: stale: the sources of zig have changed since this result"
+    ]
+
+
+def test_a_failed_lane_is_shown(roots: Roots) -> None:
+    """A lane without a verdict has a row with its state and reason, and the project's status says so."""
+    raw = fresh(roots)
+    raw["cases"][0]["states"]["go"] = {"state": "run-failed", "reason": "digest differs | <b>"}
+    store(roots, raw)
+    tables.tables(roots=roots)
+    text = everything(roots)
+    assert "| - | Go | **run-failed**: digest differs \\| &lt;b&gt; |" in text["project"].decode()
+    assert "failed: go" in text["PLAN.md"].decode()
+
+
+def test_values_follow_the_data(roots: Roots) -> None:
+    """Numbers in prose are rewritten from the newest result, and a wrong one fails the check by name."""
+    say(roots, "Zig takes <!-- deadheat:value sqlite scan ratio zig/rust -->9x<!-- /deadheat --> as long as Rust,"
+               " <!-- deadheat:value sqlite headline median zig -->?<!-- /deadheat -->,"
+               " and weighs <!-- deadheat:value sqlite binary zig -->?<!-- /deadheat -->.")  # fmt: skip
+    tables.tables(roots=roots)
+    assert b">not measured<" in everything(roots)["project"]
+    store(roots, fresh(roots))
+    line = "projects/sqlite-query-engine/README.md"
+    assert any(text.startswith(line) and "value sqlite scan ratio zig/rust is '1.02x'" in text for text in check(roots))
+    tables.tables(roots=roots)
+    assert re.search(rb">1\.02x<.* as long as Rust, .*>512 ms<.*>1\.43 MiB<", everything(roots)["project"])
+    assert check(roots) == []
+
+
+CLAIMS = {
+    "winner rust": (False, False, True),
+    "tie rust zig": (True, False, False),
+    "tie zig rust": (True, False, False),
+    "faster rust go": (True, True, True),
+    "faster go rust": (False, False, False),
+    "faster rust zig": (False, False, True),
+    "ratio-above go/rust 1.5": (True, True, True),
+    "ratio-below go/rust 1.5": (False, False, False),
+    "beats-peer rust sqlite3": (True, False, True),
+    "memory-below rust 4": (True, True, True),
+    "memory-below rust 2": (False, False, False),
+}
+
+
+@pytest.mark.parametrize("condition", CLAIMS)
+def test_claims(roots: Roots, condition: str) -> None:
+    """Every condition of the closed set holds exactly when the data say so: a tie, a noisy run, a clear winner."""
+    say(roots, f"<!-- deadheat:claim sqlite scan {condition} -->So it is.<!-- /deadheat -->")
+    quiet, winner = builders.TIMES, {**builders.TIMES, "zig": 800_000_000}
+    noisy = {**builders.TIMES, "null": 600_000_000, "zig": 540_000_000, "go": 1_900_000_000, "sqlite3": 700_000_000}
+    for times, expected in zip((quiet, noisy, winner), CLAIMS[condition], strict=True):
+        shutil.rmtree(roots.root / "results", ignore_errors=True)
+        store(roots, fresh(roots, times))
+        failing = [line for line in check(roots) if "So it is." in line]
+        assert bool(failing) != expected or (times is noisy and condition == "faster rust go"), failing
+
+
+def test_a_claim_without_data_fails(roots: Roots) -> None:
+    """A sentence may not stand on a result that does not exist, and its own text is never rewritten."""
+    say(roots, "<!-- deadheat:claim sqlite scan winner zig -->Zig wins.<!-- /deadheat -->")
+    tables.tables(roots=roots)
+    (line,) = check(roots)
+    assert line.startswith("projects/sqlite-query-engine/README.md:9: the data no longer say 'Zig wins.'")
+    assert line.endswith("(sqlite scan winner zig): there is no result")
+
+
+@pytest.mark.parametrize(
+    "marker",
+    ["value oracle scan ratio a/b", "value sqlite none ratio go/rust", "value sqlite scan beauty go", "value sqlite",
+     "value sqlite scan ratio go", "value sqlite scan median perl", "value sqlite scan ratio",
+     "value sqlite scan median", "value sqlite scan winner rust", "claim sqlite scan fun rust",
+     "claim sqlite scan ratio-above go/rust", "claim sqlite scan ratio-above go/rust x", "claim sqlite scan faster go",
+     "claim sqlite scan beats-peer go perl"],
+)  # fmt: skip
+def test_unknown_words_are_errors(roots: Roots, marker: str) -> None:
+    """A value or claim that names nothing known is an error with file and line, and nothing is written."""
+    store(roots, fresh(roots))
+    say(roots, f"<!-- deadheat:{marker} -->x<!-- /deadheat -->")
+    with pytest.raises(TablesError, match=r"README\.md:\d+: "):
+        tables.tables(roots=roots)
+
+
+def test_newest_docker_result_speaks(roots: Roots) -> None:
+    """A newer host result does not replace a Docker one, a newer Docker one does, and a partial one does not."""
+    host = fresh(roots, created_at="2026-11-23T00:00:00Z")
+    host["environment"].update(runner="host", id="b" * 12)
+    partial = fresh(roots, {"rust": 1_000_000_000, "null": 1_000_000_000}, created_at="2026-11-24T00:00:00Z")
+    old = fresh(roots, created_at="2026-11-21T00:00:00Z")
+    new = fresh(roots, {**builders.TIMES, "zig": 700_000_000}, created_at="2026-11-22T00:00:00Z")
+    chosen = []
+    for raw in (host, old, new, partial):
+        store(roots, raw)
+        evidences = tables.collect(roots)
+        evidence = evidences.of(evidences.row("sqlite"))
+        assert evidence is not None
+        chosen.append(evidence.result.created_at[8:10])
+    assert chosen == ["23", "21", "22", "22"]
+
+
+def test_preferred_environment() -> None:
+    """The Docker environment that covers most projects is preferred; host results never are."""
+
+    def made(environment: str, slug: str, runner: str, day: int) -> Summary:
+        return Summary(Path("x"), slug, f"2026-11-{day:02}", environment, runner, "bench", (), complete=True)
+
+    many = [
+        made("a", "x", "docker", 1),
+        made("a", "y", "docker", 1),
+        made("b", "x", "docker", 9),
+        made("c", "x", "host", 9),
+    ]
+    assert preferred_environment(many) == "a"
+    assert preferred_environment(many[2:]) == "b"
+    assert preferred_environment(many[3:]) is None
+
+
+def test_the_31_rows() -> None:
+    """The list of planned systems has 31 rows with different slugs, aliases and numbers."""
+    listed = rows.planned()
+    assert len(listed) == 31
+    for key in ("slug", "alias", "number"):
+        assert len({getattr(row, key) for row in listed}) == 31
+
+
+HOSTILE = st.text(max_size=40) | st.sampled_from([
+    "<script>alert(1)</script>", "<!-- deadheat:end plan -->", "a | b | c", "[x](https://evil.invalid)", "![x](y)",
+    "`code`", "**bold** _it_ ~~s~~", "https://evil.invalid", "www.evil.invalid", "a\n\n# heading", "\u202eabc\u202c",
+    "&lt;b&gt;", "&#60;b&#62;", "\\| x", "\\", "x\\", "a" * 10_000, "| a |\n|---|\n", "-->", "<!--", "@someone", "$x$",
+    "\x00\x1b[31m",
+    "`" * 7, "[a]: b", "<a@b.c>", "mailto:a@b.c", "漢字 😀 e\u0301",
+])  # fmt: skip
+ALLOWED = {"table_open", "thead_open", "tr_open", "th_open", "inline", "th_close", "tr_close", "thead_close",
+           "tbody_open", "td_open", "td_close", "tbody_close", "table_close"}  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(value=HOSTILE)
+def test_no_text_breaks_out_of_its_cell(value: str) -> None:
+    """Whatever a text holds, Markdown sees a table of the same shape whose cell is plain text."""
+    shown = markdown.table(["a", "b"], [[markdown.text(value), "1"], ["x", "2"]])
+    tokens = MarkdownIt("commonmark", {"linkify": False}).enable(["table", "strikethrough"]).parse(shown)
+    assert {token.type for token in tokens} == ALLOWED
+    assert sum(token.type == "td_open" for token in tokens) == 4
+    kinds = {child.type for token in tokens for child in token.children or []}
+    assert kinds <= {"text", "text_special"}
+    cell = [token for token in tokens if token.type == "inline"][2]
+    plain = "".join(child.content for child in cell.children or [])
+    assert plain.isprintable()
+    assert len(plain) <= markdown.MAX_CELL
+
+
+def _poison(raw: Any, value: str) -> Any:
+    """Replace every free text of a tree."""
+    for arm in raw["arms"].values():
+        arm.update(title=value, toolchain=value, reason=value, variant=None, state="excluded")
+        arm["verification"].update(state="failed", failures=[{"check": value, "reason": value}])
+    for key in ("os", "kernel", "cpu_model", "cpu_level", "engine", "virtualization"):
+        raw["environment"][key] = value
+    raw["environment"]["isolation"] = dict.fromkeys(raw["environment"]["isolation"], value)
+    raw["project"]["item"].update(name=value, plural=value, definition=value)
+    raw["harness"]["version"] = value
+    raw["cases"][0].update(title=value, floor_basis=value, floor_ns=1.0)
+    raw["cases"][0]["states"]["go"] = {"state": "run-failed", "reason": value}
+    return raw
+
+
+@settings(max_examples=150, deadline=None)
+@given(value=HOSTILE)
+def test_no_result_injects_anything_anywhere(value: str) -> None:
+    """With a hostile text in every field, even past validation, no table has HTML, a link or a marker."""
+    loaded: Result = result.from_tree(_poison(builders.tree(), value), Path("x.json"))
+    evidence = Evidence(loaded, frozenset({"go"}))
+    evidences = Evidences([], [])
+    evidences.of = lambda row, _="bench": evidence if row.alias == "sqlite" else None  # type: ignore[method-assign, assignment]
+    every: list[Callable[[Evidences], str]] = list(tables.OVERVIEW.values())
+    for text in [project_tables.results(evidence), *(block(evidences) for block in every)]:
+        assert "<" not in text.replace("<br>", "")
+        for token in MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(text):
+            assert token.type not in {"html_block", "code_block", "fence", "blockquote_open", "hr"}
+            kinds = {child.type for child in token.children or []}
+            assert not kinds & {"html_inline", "link_open", "image", "s_open", "hardbreak"}
+    assert overview_tables.plan(evidences).count("\n| ") == 31 + 2 * 11
+
+
+def _run_limited(roots: Roots, limit: int | None) -> subprocess.CompletedProcess[str]:
+    """Run `tables` in a process whose files may not grow past a limit."""
+
+    def limit_files() -> None:
+        if limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    code = (
+        "import sys; from pathlib import Path; from tools import tables; from tools.errors import DeadheatError\n"
+        "try: tables.tables(roots=tables.Roots(Path(sys.argv[1])))\n"
+        "except DeadheatError as error: sys.exit(str(error))"
+    )
+    command = [sys.executable, "-c", code, str(roots.root)]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, preexec_fn=limit_files)
+
+
+def test_a_full_disk_changes_no_document(roots: Roots) -> None:
+    """When one document does not fit, none is replaced, one line says which, and no temporary file stays."""
+    store(roots, fresh(roots))
+    before = everything(roots)
+    done = _run_limited(roots, 3000)
+    assert done.returncode == 1
+    assert re.fullmatch(r"cannot write \S+\.md: File too large \(.*\)\n", done.stderr), done.stderr
+    assert everything(roots) == before
+    assert files.leftovers(roots.root) == []
+    assert _run_limited(roots, None).returncode == 0
+    assert check(roots) == []
+
+
+def test_a_failing_rename_changes_no_document(roots: Roots, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a document cannot be replaced, those replaced before it get their old bytes back."""
+    store(roots, fresh(roots))
+    before = everything(roots)
+    real = Path.replace
+
+    def fails_once(self: Path, target: Path) -> Path:
+        if target.name == "SUMMARY.md" and b"0123456789ab" in self.read_bytes():
+            raise OSError(30, "Read-only file system")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", fails_once)
+    with pytest.raises(WriteError, match=r"SUMMARY\.md: Read-only file system"):
+        tables.tables(roots=roots)
+    assert everything(roots) == before
+    assert files.leftovers(roots.root) == []
+
+
+KILL_ME = """
+import sys
+from pathlib import Path
+from tools import tables
+roots = tables.Roots(Path(sys.argv[1]))
+result = next((roots.root / "results").rglob("*.json"))
+other = roots.root / "aside.json"
+print("ready", flush=True)
+while True:
+    result.rename(other)
+    tables.tables(roots=roots)
+    other.rename(result)
+    tables.tables(roots=roots)
+"""
+
+
+@pytest.mark.slow
+def test_kill_9_corrupts_no_document(roots: Roots) -> None:
+    """Killed at any moment, each document is whole (old or new), and the next run makes them agree again."""
+    stored = store(roots, fresh(roots))
+    whole: dict[str, set[bytes]] = {}
+    for name, content in everything(roots).items():
+        whole[name] = {content}
+    tables.tables(roots=roots)
+    for name, content in everything(roots).items():
+        whole[name].add(content)
+    content = stored.read_bytes()
+    stored.unlink()
+    tables.tables(roots=roots)
+    for name, text in everything(roots).items():
+        whole[name].add(text)
+    stored.write_bytes(content)
+    for turn in range(60):
+        command = [sys.executable, "-c", KILL_ME, str(roots.root)]
+        writer = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        time.sleep(0.05 + turn * 0.003)
+        writer.kill()
+        writer.wait()
+        writer.stdout.close()
+        for name, text in everything(roots).items():
+            assert text in whole[name]
+        if (roots.root / "aside.json").exists():
+            (roots.root / "aside.json").rename(stored)
+    tables.tables(roots=roots)
+    assert check(roots) == []
+    assert json.loads(stored.read_bytes())["schema_version"] == 1
+
+
+def _as_nobody(work: Callable[[], object]) -> str:
+    """Do something in a child without any rights (if we are root) and give the error that it ends in."""
+    read_end, write_end = os.pipe()
+    if (child := os.fork()) == 0:
+        try:
+            if os.geteuid() == 0:
+                os.setuid(65534)
+            work()
+        except DeadheatError as error:
+            os.write(write_end, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(write_end)
+    os.waitpid(child, 0)
+    with os.fdopen(read_end) as pipe:
+        return pipe.read()
+
+
+def test_a_read_only_tree_is_one_line(roots: Roots) -> None:
+    """A user who may not write gets one line, and every document stays."""
+    store(roots, fresh(roots))
+    before = everything(roots)
+    for path in [roots.root.parent.parent, roots.root.parent]:
+        path.chmod(0o755)
+    roots.root.chmod(0o555)
+    said = _as_nobody(lambda: tables.tables(roots=roots))
+    assert re.fullmatch(r"cannot write \S+\.md: Permission denied \(.*\)", said), said
+    assert everything(roots) == before
+    roots.root.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0, "0.00 ns"), (999.4, "999 ns"), (999.6, "1.00 \u00b5s"), (1e6, "1.00 ms"), (99_960_000, "100 ms"),
+     (1.5e9, "1.50 s"), (9.996e9, "10.0 s"), (3.6e12, "3,600 s")],
+)  # fmt: skip
+def test_durations(value: float, expected: str) -> None:
+    """Times have three digits and the unit that a person would choose."""
+    assert markdown.duration(value) == expected
