@@ -99,7 +99,7 @@ def test_the_ratio_lies_in_its_interval(pairs: list[tuple[float, float]], alpha:
 @pytest.mark.parametrize(("a", "b"), [([], []), ([1], [1, 2]), ([1, 0], [1, 1]), ([1, -5], [1, 1])])
 def test_rounds_that_cannot_be_paired_are_refused(a: list[float], b: list[float]) -> None:
     """A missing round or an impossible time is never computed over."""
-    with pytest.raises(ValueError, match="paired|positive"):
+    with pytest.raises(ValueError, match=r"paired|positive"):
         stats.paired_ratio(a, b, 0.05)
 
 

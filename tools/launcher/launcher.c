@@ -563,18 +563,25 @@ static bool make_group(const char *parent, struct cgroup *group)
     return false;
 }
 
-static void drop_group(struct cgroup *group)
+/* Out of a v1 group that this process joined, back to where it came from; and no longer a holder of its lock. */
+static void go_home(struct cgroup *group)
 {
     char path[PATH_MAX + 32], pid[32];
-    if (group->dir[0] == '\0')
-        return;
     if (group->home[0] != '\0') {
         snprintf(path, sizeof path, "%s/cgroup.procs", group->home);
         snprintf(pid, sizeof pid, "%d", (int)getpid());
         put_file(path, pid);
     }
+    if (group->lock_fd >= 0)
+        close(group->lock_fd);
+}
+
+static void drop_group(struct cgroup *group)
+{
+    if (group->dir[0] == '\0')
+        return;
+    go_home(group);
     remove_group(group->dir);
-    close(group->lock_fd);
     *group = (struct cgroup){.lock_fd = -1};
 }
 
@@ -1431,6 +1438,9 @@ __attribute__((noreturn)) static void keeper_main(int socket, const struct reque
     self.control_fd = self.reply_fd = socket;
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     open_signals();
+    go_home(&self.memory); /* the launcher's groups: a keeper has its own limits */
+    go_home(&self.pids_group);
+    go_home(&self.tree);
     set_up_cgroups();
     run_request(request);
     leave(0);
