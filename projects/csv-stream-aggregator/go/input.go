@@ -12,8 +12,6 @@ import (
 
 const (
 	standardStream = "-"
-	// blockBytes is the size of one read of plain input.
-	blockBytes = 256 << 10
 	// compressedBlockBytes is the size of one read in front of a decompressor.
 	compressedBlockBytes = 64 << 10
 	// maxZstdWindowBytes refuses frames that ask for more memory than we promise to use.

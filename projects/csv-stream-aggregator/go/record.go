@@ -2,13 +2,20 @@ package main
 
 import "bytes"
 
-// record is one row of the input: where its fields end, inside a window. The
-// last field end is the end of the record's text, in front of CR LF.
+// record is one row of the input. The last field end is the end of its text, in
+// front of CR LF.
 type record struct {
-	window    []byte
+	buffer    []byte
 	start     int
 	fieldEnds []uint32
 }
+
+func (r *record) end() int { return int(r.fieldEnds[len(r.fieldEnds)-1]) }
+
+func (r *record) text() []byte { return r.buffer[r.start:r.end()] }
+
+// isBlank finds the empty line, which is no record.
+func (r *record) isBlank() bool { return len(r.fieldEnds) == 1 && r.end() == r.start }
 
 // rawField is a field as it stands in the file, quotes and all.
 func (r *record) rawField(column int) (start, end int) {
@@ -22,7 +29,7 @@ func (r *record) rawField(column int) (start, end int) {
 // (which is only valid until the next call with it).
 func (r *record) field(column int, scratch *[]byte) []byte {
 	start, end := r.rawField(column)
-	raw := r.window[start:end]
+	raw := r.buffer[start:end]
 	if len(raw) == 0 || raw[0] != '"' {
 		return raw
 	}
@@ -44,10 +51,10 @@ func (r *record) field(column int, scratch *[]byte) []byte {
 // number parses a field; quotes around a number do not change it.
 func (r *record) number(column int) (decimal, numberStatus) {
 	start, end := r.rawField(column)
-	if start < end && r.window[start] == '"' {
+	if start < end && r.buffer[start] == '"' {
 		start, end = start+1, end-1
 	}
-	return parseDecimalAt(r.window, start, end)
+	return parseDecimalAt(r.buffer, start, end)
 }
 
 // outcome is how the exact parser left a record.

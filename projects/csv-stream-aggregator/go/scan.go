@@ -9,6 +9,7 @@ import (
 const chunkBytes = 64
 
 // masks of one chunk: where a byte is the delimiter, a line feed, a quote, or not ASCII.
+// The assembly knows this layout.
 type masks struct {
 	delimiter, lineFeed, quote, high uint64
 }
@@ -20,11 +21,11 @@ type recordIndex struct {
 	fieldEnds []uint32
 	// recordEnds are positions in fieldEnds, one past each record's line feed.
 	recordEnds []uint32
-	hasQuote   bool
 	hasHigh    bool
 	// irregular is set when the scan met quoting that only the exact parser
 	// understands; it stopped in front of that chunk.
 	irregular bool
+	masks     [64]masks
 }
 
 // quoteState is what one chunk hands to the next.
@@ -38,24 +39,28 @@ type quoteState struct {
 // scan indexes buffer[from:to], which must start at a record. It reads whole
 // chunks, so the buffer must have chunkBytes of padding behind to.
 func (index *recordIndex) scan(buffer []byte, from, to int, delimiter byte) {
-	index.hasQuote, index.hasHigh, index.irregular = false, false, false
+	index.irregular = false
 	// Every byte could be a terminator; a full chunk is stored before it is counted.
 	if needed := to - from + chunkBytes; len(index.fieldEnds) < needed {
 		index.fieldEnds = make([]uint32, needed)
-		index.recordEnds = make([]uint32, needed)
 	}
-	fieldEnds, recordEnds := index.fieldEnds, index.recordEnds[:0]
-	stored := uint32(0)
+	index.recordEnds = index.recordEnds[:0]
+	stored := 0
 	quotes := quoteState{afterTerminator: 1}
 	high := uint64(0)
 	for base := from; base < to; base += chunkBytes {
-		chunk := chunkMasks((*[chunkBytes]byte)(buffer[base:]), delimiter)
+		// Masks are found for many chunks at once: that costs one call.
+		number := (base - from) / chunkBytes % len(index.masks)
+		if number == 0 {
+			ahead := min(len(index.masks), (to-base+chunkBytes-1)/chunkBytes)
+			findMasks(index.masks[:ahead], buffer[base:base+ahead*chunkBytes], delimiter)
+		}
+		chunk := &index.masks[number]
 		if rest := to - base; rest < chunkBytes {
-			chunk = chunk.keep(uint(rest))
+			chunk.keep(uint(rest))
 		}
 		if chunk.quote|quotes.inside|quotes.afterClosing != 0 {
-			index.hasQuote = true
-			outside, ok := quotes.advance(&chunk, buffer[base:to])
+			outside, ok := quotes.advance(chunk, buffer[base:to])
 			if !ok {
 				index.irregular = true
 				break
@@ -66,28 +71,41 @@ func (index *recordIndex) scan(buffer []byte, from, to int, delimiter byte) {
 			quotes.afterTerminator = (chunk.delimiter | chunk.lineFeed) >> 63
 		}
 		high |= chunk.high
-
-		terminators := chunk.delimiter | chunk.lineFeed
-		for ends := chunk.lineFeed; ends != 0; ends &= ends - 1 {
-			upTo := ends ^ (ends - 1) // all bits up to and with the lowest line feed
-			recordEnds = append(recordEnds, stored+uint32(bits.OnesCount64(terminators&upTo)))
-		}
-		next := stored + uint32(bits.OnesCount64(terminators))
-		out := fieldEnds[stored : stored+chunkBytes]
-		for i := 0; terminators != 0; i++ {
-			out[i&(chunkBytes-1)] = uint32(base + bits.TrailingZeros64(terminators))
-			terminators &= terminators - 1
-		}
-		stored = next
+		stored = index.store(chunk, base, stored)
 	}
-	index.recordEnds = recordEnds[:len(recordEnds):cap(index.recordEnds)]
 	index.hasHigh = high != 0
 }
 
+// store appends the terminators of one chunk; so many are stored already.
+func (index *recordIndex) store(chunk *masks, base, stored int) int {
+	terminators := chunk.delimiter | chunk.lineFeed
+	for ends := chunk.lineFeed; ends != 0; ends &= ends - 1 {
+		upTo := ends ^ (ends - 1) // all bits up to and with the lowest line feed
+		count := stored + bits.OnesCount64(terminators&upTo)
+		index.recordEnds = append(index.recordEnds, uint32(count))
+	}
+	count := bits.OnesCount64(terminators)
+	// Always in fours: the surplus is overwritten by the next chunk. This saves a
+	// hard-to-predict branch for each terminator.
+	out := index.fieldEnds[stored:][:chunkBytes]
+	for len(out) >= 4 && terminators != 0 {
+		four := out[:4]
+		out = out[4:]
+		for i := range four {
+			four[i] = uint32(base + bits.TrailingZeros64(terminators))
+			terminators &= terminators - 1
+		}
+	}
+	return stored + count
+}
+
 // keep clears everything from the given bit on.
-func (m masks) keep(count uint) masks {
+func (m *masks) keep(count uint) {
 	valid := uint64(1)<<count - 1
-	return masks{m.delimiter & valid, m.lineFeed & valid, m.quote & valid, m.high & valid}
+	m.delimiter &= valid
+	m.lineFeed &= valid
+	m.quote &= valid
+	m.high &= valid
 }
 
 // advance computes which bytes of the chunk are outside quotes. It trusts that
@@ -126,17 +144,21 @@ func prefixXor(bits uint64) uint64 {
 	return bits
 }
 
-// chunkMasks compares eight bytes at a time inside ordinary words.
-func chunkMasks(chunk *[chunkBytes]byte, delimiter byte) (found masks) {
-	delimiters := uint64(delimiter) * lowBits
-	for i := 0; i < chunkBytes; i += 8 {
-		word := binary.LittleEndian.Uint64(chunk[i : i+8])
-		found.delimiter |= gatherBits(equalBytes(word, delimiters)) << i
-		found.lineFeed |= gatherBits(equalBytes(word, '\n'*lowBits)) << i
-		found.quote |= gatherBits(equalBytes(word, '"'*lowBits)) << i
-		found.high |= gatherBits(word&highBits) << i
+// findMasksByWord compares eight bytes at a time inside ordinary words. It is
+// what findMasks is where there is no faster way, and what that is tested against.
+func findMasksByWord(found []masks, text []byte, delimiter byte) {
+	for at := range found {
+		chunk := (*[chunkBytes]byte)(text[at*chunkBytes:])
+		m := masks{}
+		for i := 0; i < chunkBytes; i += 8 {
+			word := binary.LittleEndian.Uint64(chunk[i : i+8])
+			m.delimiter |= gatherBits(equalBytes(word, uint64(delimiter)*lowBits)) << i
+			m.lineFeed |= gatherBits(equalBytes(word, '\n'*lowBits)) << i
+			m.quote |= gatherBits(equalBytes(word, '"'*lowBits)) << i
+			m.high |= gatherBits(word&highBits) << i
+		}
+		found[at] = m
 	}
-	return found
 }
 
 // equalBytes sets the high bit of each byte that is equal in both words. The
