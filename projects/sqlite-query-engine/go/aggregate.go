@@ -29,7 +29,7 @@ type aggregateState struct {
 	realSum  float64
 	isReal   bool // a real came by
 	overflow bool
-	best     value
+	best     kept
 	distinct *keyTable
 }
 
@@ -113,19 +113,13 @@ func (s *aggregateState) sum(v value) {
 
 func (a *aggregate) extreme(s *aggregateState, v value) bool {
 	if s.count > 1 {
-		d := compareValues(v, s.best, a.collation)
+		d := compareValues(v, s.best.value, a.collation)
 		if d == 0 || (d < 0) != (a.kind == minimum) {
 			return false
 		}
 	}
-	s.best.keep(v)
+	s.best.set(v)
 	return true
-}
-
-// keep copies a value into memory of its own, reusing what it had.
-func (v *value) keep(from value) {
-	v.kind, v.bits = from.kind, from.bits
-	v.bytes = append(v.bytes[:0], from.bytes...)
 }
 
 func (a *aggregate) result(s *aggregateState, f *frame) value {
@@ -135,7 +129,7 @@ func (a *aggregate) result(s *aggregateState, f *frame) value {
 	case totalValues:
 		return realValue(s.realSum)
 	case minimum, maximum:
-		return s.best
+		return s.best.value
 	}
 	switch {
 	case s.count == 0:
@@ -158,7 +152,7 @@ type grouping struct {
 	bare       []evalFunc
 	table      keyTable
 	states     []aggregateState // len(aggregates) for each group
-	saved      []value          // len(bare) for each group
+	saved      []kept           // len(bare) for each group
 	groups     int
 	scratch    []byte
 	argument   []byte
@@ -191,7 +185,7 @@ func (g *grouping) add(f *frame) bool {
 	if takesRow {
 		base = number * len(g.bare)
 		for i, eval := range g.bare {
-			g.saved[base+i].keep(eval(f))
+			g.saved[base+i].set(eval(f))
 		}
 	}
 	return true
@@ -204,7 +198,7 @@ func (g *grouping) open() {
 		g.states = append(g.states, aggregateState{})
 	}
 	for range g.bare {
-		g.saved = append(g.saved, null)
+		g.saved = append(g.saved, kept{})
 	}
 }
 

@@ -6,12 +6,12 @@ import "math"
 type frame struct {
 	record
 	aggregates []value // finished aggregates of the current group
-	saved      []value // bare columns of the current group
+	saved      []kept  // bare columns of the current group
 	arena      []byte  // memory of values computed for the current row
 }
 
-// text copies bytes into memory that lives as long as the row.
-func (f *frame) text(parts ...[]byte) []byte {
+// join copies texts into memory that lives as long as the row.
+func (f *frame) join(parts ...string) []byte {
 	begin := len(f.arena)
 	for _, part := range parts {
 		f.arena = append(f.arena, part...)
@@ -110,7 +110,7 @@ func (c *compiler) node(e *expr) evalFunc {
 func (c *compiler) column(number int) evalFunc {
 	if c.grouped {
 		position := c.saved[number]
-		return func(f *frame) value { return f.saved[position] }
+		return func(f *frame) value { return f.saved[position].value }
 	}
 	field := c.field(number)
 	if field < 0 {
@@ -179,7 +179,7 @@ func (c *compiler) operation(e *expr) evalFunc {
 	var operate func(f *frame, a, b value) value
 	switch e.op {
 	case opConcat:
-		operate = func(f *frame, a, b value) value { return textValue(f.text(a.text(), b.text())) }
+		operate = func(f *frame, a, b value) value { return textValue(borrow(f.join(a.asText(), b.asText()))) }
 	case opBitAnd:
 		operate = func(_ *frame, a, b value) value { return intValue(a.toInt() & b.toInt()) }
 	case opBitOr:
@@ -373,7 +373,7 @@ func (c *compiler) columnTest(number int, wanted outcomes, a affinity, collate c
 	case v.isNumber():
 		return numberTest(field, wanted, v, general)
 	case v.kind == kindText && collate == collateBinary && a <= affinityText:
-		return textTest(field, wanted, v.bytes, general)
+		return textTest(field, wanted, v.text, general)
 	}
 	return general
 }
@@ -535,7 +535,7 @@ func prepareLike(f *frame, pattern value, escape evalFunc) (*likeMatcher, truth)
 		if v.kind == kindNull {
 			return nil, isNull
 		}
-		text := v.text()
+		text := v.asText()
 		r, size := rune(0), 0
 		if len(text) > 0 {
 			r, size = decodeRune(text)
@@ -552,7 +552,7 @@ func prepareLike(f *frame, pattern value, escape evalFunc) (*likeMatcher, truth)
 	case pattern.kind == kindBlob:
 		return nil, isFalse
 	}
-	text := pattern.text()
+	text := pattern.asText()
 	if len(text) > maximumPatternBytes {
 		f.failSQL("LIKE or GLOB pattern too complex")
 		return nil, isNull
@@ -572,9 +572,9 @@ func matchLike(m *likeMatcher, result truth, text value) truth {
 	case m == nil:
 		return result
 	case text.kind == kindText:
-		return truthOf(m.match(text.bytes))
+		return truthOf(m.match(text.text))
 	}
-	return truthOf(m.match(text.text()))
+	return truthOf(m.match(text.asText()))
 }
 
 func (c *compiler) glob(e *expr) testFunc {
@@ -587,11 +587,11 @@ func (c *compiler) glob(e *expr) testFunc {
 		case t.kind == kindNull || p.kind == kindNull:
 			return isNull
 		}
-		mask := p.text()
+		mask := p.asText()
 		if len(mask) > maximumPatternBytes {
 			f.failSQL("LIKE or GLOB pattern too complex")
 			return isNull
 		}
-		return truthOf(glob(untilNul(mask), untilNul(t.text())))
+		return truthOf(glob(untilNul(mask), untilNul(t.asText())))
 	}
 }

@@ -72,7 +72,7 @@ func runQuery(path, sql string, out *renderer) (items int64, err error) {
 func (x *execution) explain(aggregated bool) {
 	x.out.begin([]string{"detail"})
 	for _, line := range x.plan.describe(x.query, aggregated) {
-		x.out.value(textValue([]byte(line)))
+		x.out.value(textValue(line))
 		x.out.endRow()
 	}
 }

@@ -1,10 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"math"
 	"math/big"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -158,7 +158,7 @@ func char(f *frame, a []value, _ collation) value {
 			text = utf8.AppendRune(text, rune(r))
 		}
 	}
-	return textValue(f.text(text))
+	return textValue(borrow(text))
 }
 
 func globFunction(f *frame, a []value, _ collation) value {
@@ -168,10 +168,10 @@ func globFunction(f *frame, a []value, _ collation) value {
 	if a[0].kind == kindNull || a[1].kind == kindNull {
 		return null
 	}
-	if len(a[0].bytes) > maximumPatternBytes {
+	if len(a[0].text) > maximumPatternBytes {
 		return f.failSQL("LIKE or GLOB pattern too complex")
 	}
-	return boolValue(glob(untilNul(a[0].text()), untilNul(a[1].text())))
+	return boolValue(glob(untilNul(a[0].asText()), untilNul(a[1].asText())))
 }
 
 func likeFunction(f *frame, a []value, _ collation) value {
@@ -185,12 +185,12 @@ func likeFunction(f *frame, a []value, _ collation) value {
 
 func hex(f *frame, a []value, _ collation) value {
 	const digits = "0123456789ABCDEF"
-	source := a[0].text()
+	source := a[0].asText()
 	text := make([]byte, 0, 2*len(source))
-	for _, c := range source {
+	for _, c := range []byte(source) {
 		text = append(text, digits[c>>4], digits[c&15])
 	}
-	return textValue(text)
+	return textValue(borrow(text))
 }
 
 // instr counts characters, or bytes when both are blobs.
@@ -198,8 +198,8 @@ func instr(_ *frame, a []value, _ collation) value {
 	if a[0].kind == kindNull || a[1].kind == kindNull {
 		return null
 	}
-	haystack, needle := a[0].text(), a[1].text()
-	at := bytes.Index(haystack, needle)
+	haystack, needle := a[0].asText(), a[1].asText()
+	at := strings.Index(haystack, needle)
 	if at < 0 {
 		return intValue(0)
 	}
@@ -210,10 +210,10 @@ func instr(_ *frame, a []value, _ collation) value {
 }
 
 // countCharacters counts as SQLite does: every byte but the continuation bytes begins one.
-func countCharacters(text []byte) int64 {
+func countCharacters(text string) int64 {
 	count := int64(0)
-	for _, c := range text {
-		if c&0xc0 != 0x80 {
+	for i := range len(text) {
+		if text[i]&0xc0 != 0x80 {
 			count++
 		}
 	}
@@ -225,17 +225,17 @@ func length(_ *frame, a []value, _ collation) value {
 	case kindNull:
 		return null
 	case kindBlob:
-		return intValue(int64(len(v.bytes)))
+		return intValue(int64(len(v.text)))
 	case kindText:
-		return intValue(lengthOfText(untilNul(v.bytes)))
+		return intValue(lengthOfText(untilNul(v.text)))
 	default:
-		return intValue(int64(len(v.text())))
+		return intValue(int64(len(v.asText())))
 	}
 }
 
 // lengthOfText counts characters. A lead byte takes the continuation bytes after it; stray
 // continuation bytes count for themselves.
-func lengthOfText(text []byte) int64 {
+func lengthOfText(text string) int64 {
 	count := int64(0)
 	for p := 0; p < len(text); count++ {
 		p = skipCharacter(text, p)
@@ -243,7 +243,7 @@ func lengthOfText(text []byte) int64 {
 	return count
 }
 
-func skipCharacter(text []byte, p int) int {
+func skipCharacter(text string, p int) int {
 	lead := text[p]
 	p++
 	if lead >= 0xc0 {
@@ -271,11 +271,11 @@ func mapBytes(f *frame, v value, change func(byte) byte) value {
 	if v.kind == kindNull {
 		return null
 	}
-	text := f.text(v.text())
+	text := f.join(v.asText())
 	for i, c := range text {
 		text[i] = change(c)
 	}
-	return textValue(text)
+	return textValue(borrow(text))
 }
 
 func extreme(a []value, c collation, direction int) value {
@@ -303,31 +303,31 @@ func replace(f *frame, a []value, _ collation) value {
 	if a[0].kind == kindNull || a[1].kind == kindNull || a[2].kind == kindNull {
 		return null
 	}
-	text, old := a[0].text(), a[1].text()
+	text, old := a[0].asText(), a[1].asText()
 	if len(untilNul(old)) == 0 {
 		return a[0]
 	}
-	with := a[2].text()
+	with := a[2].asText()
 	if extra := len(with) - len(old); extra > 0 {
-		if count := bytes.Count(text, old); count > (maximumPayload-len(text))/extra {
+		if count := strings.Count(text, old); count > (maximumPayload-len(text))/extra {
 			return f.failSQL("string or blob too big")
 		}
 	}
-	return textValue(bytes.ReplaceAll(text, old, with))
+	return textValue(strings.ReplaceAll(text, old, with))
 }
 
 func typeOf(_ *frame, a []value, _ collation) value {
 	return textValue(typeNames[a[0].kind])
 }
 
-var typeNames = [...][]byte{[]byte("null"), []byte("integer"), []byte("real"), []byte("text"), []byte("blob")}
+var typeNames = [...]string{"null", "integer", "real", "text", "blob"}
 
 func unicodeOf(_ *frame, a []value, _ collation) value {
-	text := a[0].text()
+	text := a[0].asText()
 	if len(text) == 0 || text[0] == 0 {
 		return null
 	}
-	r, _ := utf8.DecodeRune(text)
+	r, _ := utf8.DecodeRuneInString(text)
 	return intValue(int64(r))
 }
 
@@ -340,7 +340,7 @@ func substr(_ *frame, a []value, _ collation) value {
 		}
 	}
 	isBlob := a[0].kind == kindBlob
-	source := a[0].text()
+	source := a[0].asText()
 	if isBlob && len(source) == 0 { // SQLite takes the missing pointer for NULL
 		return null
 	}
@@ -383,7 +383,7 @@ func substr(_ *frame, a []value, _ collation) value {
 	return textValue(source[from:skipCharacters(source, from, count)])
 }
 
-func skipCharacters(text []byte, p int, count int64) int {
+func skipCharacters(text string, p int, count int64) int {
 	for ; count > 0 && p < len(text); count-- {
 		p = skipCharacter(text, p)
 	}
@@ -395,24 +395,24 @@ func trim(_ *frame, a []value, left, right bool) value {
 	if a[0].kind == kindNull || (len(a) == 2 && a[1].kind == kindNull) {
 		return null
 	}
-	text, set := a[0].text(), []byte(" ")
+	text, set := a[0].asText(), " "
 	if len(a) == 2 {
-		set = a[1].text()
+		set = a[1].asText()
 	}
-	var characters [][]byte
+	var characters []string
 	for p := 0; p < len(set); {
 		next := skipCharacter(set, p)
 		characters = append(characters, set[p:next])
 		p = next
 	}
-	for left && trimOne(&text, characters, bytes.CutPrefix) {
+	for left && trimOne(&text, characters, strings.CutPrefix) {
 	}
-	for right && trimOne(&text, characters, bytes.CutSuffix) {
+	for right && trimOne(&text, characters, strings.CutSuffix) {
 	}
 	return textValue(text)
 }
 
-func trimOne(text *[]byte, characters [][]byte, cut func(text, part []byte) ([]byte, bool)) bool {
+func trimOne(text *string, characters []string, cut func(text, part string) (string, bool)) bool {
 	for _, c := range characters {
 		if rest, found := cut(*text, c); found && len(*text) > 0 {
 			*text = rest

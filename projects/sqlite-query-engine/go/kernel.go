@@ -1,9 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"encoding/binary"
 	"math"
+	"strings"
 )
 
 // The kernels below are the innermost loops of a filter: a column of the current record against
@@ -54,7 +54,7 @@ func numberTest(field int, wanted outcomes, constant value, general testFunc) te
 }
 
 // textTest compares a field with a text, in the BINARY collation.
-func textTest(field int, wanted outcomes, constant []byte, general testFunc) testFunc {
+func textTest(field int, wanted outcomes, constant string, general testFunc) testFunc {
 	onlyEquality := wanted == outcomesOf(opEqual) || wanted == outcomesOf(opNotEqual)
 	ifEqual, ifNot := wanted.holds(0), wanted.holds(1)
 	return func(f *frame) truth {
@@ -67,11 +67,11 @@ func textTest(field int, wanted outcomes, constant []byte, general testFunc) tes
 		case serial < serialBlob || serial&1 == 0:
 			return general(f)
 		case onlyEquality:
-			if bytes.Equal(content, constant) {
+			if borrow(content) == constant {
 				return ifEqual
 			}
 			return ifNot
 		}
-		return wanted.holds(bytes.Compare(content, constant))
+		return wanted.holds(strings.Compare(borrow(content), constant))
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"math"
 	"slices"
+	"strings"
 )
 
 // A key is the encoding of values whose bytes compare as SQLite compares the values, and are
@@ -39,9 +40,9 @@ func appendKey(key []byte, v value, c collation) []byte {
 	case kindReal:
 		return appendNumber(key, v.real(), 0)
 	case kindText:
-		return appendText(append(key, tagText), v.bytes, c)
+		return appendText(append(key, tagText), v.text, c)
 	}
-	return appendText(append(key, tagBlob), v.bytes, collateBinary)
+	return appendText(append(key, tagBlob), v.text, collateBinary)
 }
 
 func appendNumber(key []byte, f float64, rest int16) []byte {
@@ -58,16 +59,16 @@ func appendNumber(key []byte, f float64, rest int16) []byte {
 
 // appendText ends a text with 0 0 and writes a NUL inside it as 0 1, so that a prefix sorts
 // before the longer text whatever follows.
-func appendText(key, text []byte, c collation) []byte {
+func appendText(key []byte, text string, c collation) []byte {
 	if c == collateRtrim {
 		text = trimSpaces(text)
 	}
 	begin := len(key)
-	if bytes.IndexByte(text, 0) < 0 {
+	if strings.IndexByte(text, 0) < 0 {
 		key = append(key, text...)
 	} else {
-		for _, b := range text {
-			if key = append(key, b); b == 0 {
+		for i := range len(text) {
+			if key = append(key, text[i]); text[i] == 0 {
 				key = append(key, 1)
 			}
 		}

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bytes"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -19,8 +19,8 @@ var fold = func() (table [256]byte) {
 }()
 
 // untilNul cuts a text at its first NUL, where SQLite's text functions stop.
-func untilNul(text []byte) []byte {
-	if end := bytes.IndexByte(text, 0); end >= 0 {
+func untilNul(text string) string {
+	if end := strings.IndexByte(text, 0); end >= 0 {
 		return text[:end]
 	}
 	return text
@@ -28,7 +28,7 @@ func untilNul(text []byte) []byte {
 
 // like matches text against a LIKE pattern: % any run, _ one character, ASCII case ignored.
 // A mismatch after a % only ever retries the last one, so the time is at most |text|*|pattern|.
-func like(pattern, text []byte, escape rune) bool {
+func like(pattern, text string, escape rune) bool {
 	p, t := 0, 0
 	retryPattern, retryText := -1, 0
 	for {
@@ -75,11 +75,11 @@ func like(pattern, text []byte, escape rune) bool {
 
 // decodeRune is utf8.DecodeRune with the ASCII case in front, and with every stray byte its own
 // character, so that two different stray bytes do not look alike.
-func decodeRune(b []byte) (rune, int) {
+func decodeRune(b string) (rune, int) {
 	if b[0] < utf8.RuneSelf {
 		return rune(b[0]), 1
 	}
-	r, size := utf8.DecodeRune(b)
+	r, size := utf8.DecodeRuneInString(b)
 	if r == utf8.RuneError && size == 1 {
 		return 0x110000 + rune(b[0]), 1
 	}
@@ -87,7 +87,7 @@ func decodeRune(b []byte) (rune, int) {
 }
 
 // glob matches text against a GLOB pattern: *, ?, [set], [^set]; case matters.
-func glob(pattern, text []byte) bool {
+func glob(pattern, text string) bool {
 	p, t := 0, 0
 	retryPattern, retryText := -1, 0
 	for {
@@ -118,7 +118,7 @@ func glob(pattern, text []byte) bool {
 
 // globOne matches one character against the head of the pattern and gives the pattern bytes
 // used, or 0.
-func globOne(pattern []byte, c rune) int {
+func globOne(pattern string, c rune) int {
 	r, size := decodeRune(pattern)
 	if r == '?' {
 		return size
@@ -172,14 +172,14 @@ const (
 // likeMatcher is a constant LIKE pattern, prepared for matching many texts.
 type likeMatcher struct {
 	shape         likeShape
-	pattern       []byte
+	pattern       string
 	escape        rune
 	literal       []byte // the text between the %, lower case
 	anchor        int    // position of the rarest byte of literal
 	lower, higher byte   // that byte in both cases
 }
 
-func newLikeMatcher(pattern []byte, escape rune) *likeMatcher {
+func newLikeMatcher(pattern string, escape rune) *likeMatcher {
 	m := &likeMatcher{pattern: untilNul(pattern), escape: escape}
 	body := m.pattern
 	leading := len(body) > 0 && body[0] == '%'
@@ -190,13 +190,13 @@ func newLikeMatcher(pattern []byte, escape rune) *likeMatcher {
 	if trailing {
 		body = body[:len(body)-1]
 	}
-	if escape != noEscape || len(body) == 0 || bytes.ContainsAny(body, "%_") {
+	if escape != noEscape || len(body) == 0 || strings.ContainsAny(body, "%_") {
 		return m
 	}
 	m.literal = make([]byte, len(body))
-	for i, c := range body {
-		m.literal[i] = fold[c]
-		if rarity(fold[c]) > rarity(m.literal[m.anchor]) {
+	for i := range m.literal {
+		m.literal[i] = fold[body[i]]
+		if rarity(m.literal[i]) > rarity(m.literal[m.anchor]) {
 			m.anchor = i
 		}
 	}
@@ -220,13 +220,13 @@ func newLikeMatcher(pattern []byte, escape rune) *likeMatcher {
 // rarity guesses how rarely a byte stands in a text.
 func rarity(c byte) int {
 	const common = " etaoinsrhldcumfpgwybvk"
-	if at := bytes.IndexByte([]byte(common), c); at >= 0 {
+	if at := strings.IndexByte(common, c); at >= 0 {
 		return at
 	}
 	return len(common)
 }
 
-func (m *likeMatcher) match(text []byte) bool {
+func (m *likeMatcher) match(text string) bool {
 	text = untilNul(text)
 	switch m.shape {
 	case likeExact:
@@ -242,7 +242,7 @@ func (m *likeMatcher) match(text []byte) bool {
 }
 
 // equal compares the literal with the beginning of a text that is long enough.
-func (m *likeMatcher) equal(text []byte) bool {
+func (m *likeMatcher) equal(text string) bool {
 	text = text[:len(m.literal)]
 	for i, c := range m.literal {
 		if fold[text[i]] != c {
@@ -254,7 +254,7 @@ func (m *likeMatcher) equal(text []byte) bool {
 
 // contains looks for the literal by its rarest byte, in both cases, with the vectorised search
 // of the standard library.
-func (m *likeMatcher) contains(text []byte) bool {
+func (m *likeMatcher) contains(text string) bool {
 	last := len(text) - len(m.literal)
 	if last < 0 {
 		return false
@@ -263,9 +263,9 @@ func (m *likeMatcher) contains(text []byte) bool {
 	return m.search(text, window, m.lower) || (m.higher != m.lower && m.search(text, window, m.higher))
 }
 
-func (m *likeMatcher) search(text, window []byte, wanted byte) bool {
+func (m *likeMatcher) search(text, window string, wanted byte) bool {
 	for begin := 0; ; begin++ {
-		at := bytes.IndexByte(window[begin:], wanted)
+		at := strings.IndexByte(window[begin:], wanted)
 		if at < 0 {
 			return false
 		}

@@ -605,10 +605,10 @@ func (p *parser) prefix() *expr {
 		return p.node(&expr{literal: p.numberLiteral(t, false)})
 	case tokenText:
 		p.take()
-		return p.node(&expr{literal: textValue([]byte(t.text))})
+		return p.node(&expr{literal: textValue(t.text)})
 	case tokenBlob:
 		p.take()
-		return p.node(&expr{literal: blobValue([]byte(t.text))})
+		return p.node(&expr{literal: blobValue(t.text)})
 	case tokenQuoted:
 		return p.columnName()
 	case tokenSymbol:

@@ -226,9 +226,9 @@ func (r *record) value(field int) (v value, ok bool) {
 		return intValue(decodeInt(serial, content)), true
 	}
 	if serial&1 == 1 {
-		return textValue(content), true
+		return textValue(borrow(content)), true
 	}
-	return blobValue(content), true
+	return blobValue(borrow(content)), true
 }
 
 // decodeInt decodes serial types 1 to 6, 8 and 9.

@@ -3,6 +3,7 @@ package main
 import (
 	"math"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -33,7 +34,7 @@ func (r *renderer) begin(names []string) {
 	}
 	for _, name := range names {
 		r.separate()
-		r.buffer = appendCSVText(r.buffer, []byte(name))
+		r.buffer = appendCSVText(r.buffer, name)
 	}
 	r.endRow()
 }
@@ -63,10 +64,10 @@ func (r *renderer) value(v value) {
 	case kindReal:
 		r.buffer = appendReal(r.buffer, v.real())
 	case kindText:
-		r.buffer = appendJSONText(r.buffer, v.bytes)
+		r.buffer = appendJSONText(r.buffer, v.text)
 	default:
 		r.buffer = append(r.buffer, `{"blob":"`...)
-		r.buffer = appendHex(r.buffer, v.bytes)
+		r.buffer = appendHex(r.buffer, v.text)
 		r.buffer = append(r.buffer, `"}`...)
 	}
 }
@@ -115,8 +116,9 @@ func appendReal(dst []byte, f float64) []byte {
 
 const hexDigits = "0123456789abcdef"
 
-func appendHex(dst, bytes []byte) []byte {
-	for _, c := range bytes {
+func appendHex(dst []byte, blob string) []byte {
+	for i := range len(blob) {
+		c := blob[i]
 		dst = append(dst, hexDigits[c>>4], hexDigits[c&15])
 	}
 	return dst
@@ -130,7 +132,7 @@ var plainJSON = func() (plain [256]bool) {
 	return plain
 }()
 
-func appendJSONText(dst, text []byte) []byte {
+func appendJSONText(dst []byte, text string) []byte {
 	dst = append(dst, '"')
 	begin := 0
 	for at := 0; at < len(text); {
@@ -180,7 +182,7 @@ func appendJSONEscape(dst []byte, c byte) []byte {
 
 // utf8Sequence gives the size of the valid character at the beginning of b, or that of the
 // maximal invalid part, which WHATWG and Python replace by one U+FFFD.
-func utf8Sequence(b []byte) (size int, valid bool) {
+func utf8Sequence(b string) (size int, valid bool) {
 	low, high := byte(0x80), byte(0xbf) // of the second byte
 	length := 0
 	switch c := b[0]; {
@@ -221,31 +223,24 @@ func appendCSVValue(dst []byte, v value) []byte {
 	case kindReal:
 		return appendReal(dst, v.real())
 	case kindText:
-		return appendCSVText(dst, v.bytes)
+		return appendCSVText(dst, v.text)
 	}
 	dst = append(dst, "x'"...)
-	dst = appendHex(dst, v.bytes)
+	dst = appendHex(dst, v.text)
 	return append(dst, '\'')
 }
 
 // appendCSVText quotes where RFC 4180 asks for it, and the empty text, which is not NULL.
-func appendCSVText(dst, text []byte) []byte {
-	quoted := len(text) == 0
-	for _, c := range text {
-		if c == ',' || c == '"' || c == '\n' || c == '\r' {
-			quoted = true
-			break
-		}
-	}
-	if !quoted {
+func appendCSVText(dst []byte, text string) []byte {
+	if text != "" && !strings.ContainsAny(text, ",\"\n\r") {
 		return append(dst, text...)
 	}
 	dst = append(dst, '"')
-	for _, c := range text {
-		if c == '"' {
+	for i := range len(text) {
+		if text[i] == '"' {
 			dst = append(dst, '"')
 		}
-		dst = append(dst, c)
+		dst = append(dst, text[i])
 	}
 	return append(dst, '"')
 }

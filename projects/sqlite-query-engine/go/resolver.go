@@ -1,6 +1,9 @@
 package main
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // scope says where an expression stands, which decides what its names may mean.
 type scope uint8
@@ -135,7 +138,7 @@ func ordinal(n int) string {
 			suffix = "rd"
 		}
 	}
-	return string(intValue(int64(n)).text()) + suffix
+	return strconv.Itoa(n) + suffix
 }
 
 func (r *resolver) findAlias(name string) *expr {
@@ -245,7 +248,7 @@ func (r *resolver) resolveName(e *expr, s scope) {
 	}
 	switch {
 	case e.quoted: // SQLite reads an unknown "name" as a text
-		e.op, e.literal = opLiteral, textValue([]byte(e.name))
+		e.op, e.literal = opLiteral, textValue(e.name)
 	case strings.EqualFold(e.name, "TRUE"), strings.EqualFold(e.name, "FALSE"):
 		e.op, e.literal = opLiteral, boolValue(len(e.name) == len("TRUE"))
 	default:
@@ -282,7 +285,7 @@ func sameExpr(a, b *expr) bool {
 		return false
 	}
 	if a.literal.kind != b.literal.kind || a.literal.bits != b.literal.bits ||
-		string(a.literal.bytes) != string(b.literal.bytes) {
+		a.literal.text != b.literal.text {
 		return false
 	}
 	for i := range a.list {

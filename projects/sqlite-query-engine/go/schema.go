@@ -47,8 +47,8 @@ type table struct {
 
 // schemaRow is one row of sqlite_schema.
 type schemaRow struct {
-	kind, name, table, sql string
-	root                   uint32
+	kind, name, sql string
+	root            uint32
 }
 
 // declaration is what CREATE TABLE says about keys, before roots and names are known.
@@ -119,12 +119,12 @@ func readSchema(p *pager, name string) ([]schemaRow, error) {
 		if rec.err != nil {
 			break
 		}
-		if !strings.EqualFold(string(fields[2].bytes), name) {
+		if !strings.EqualFold(fields[2].text, name) {
 			continue
 		}
 		row := schemaRow{
-			kind: string(fields[0].bytes), name: string(fields[1].bytes),
-			table: string(fields[2].bytes), sql: string(fields[4].bytes),
+			kind: strings.Clone(fields[0].text), name: strings.Clone(fields[1].text),
+			sql: strings.Clone(fields[4].text),
 		}
 		if root := fields[3]; root.kind == kindInt && root.int() >= 0 && root.int() < 1<<32 {
 			row.root = uint32(root.int())
@@ -482,12 +482,12 @@ func (d *declaration) fallback(p *parser, c *column) {
 		p.take()
 	case t.kind == tokenName && t.upper != "NULL" && t.upper != "TRUE" && t.upper != "FALSE":
 		p.take()
-		c.fallback = textValue([]byte(t.text))
+		c.fallback = textValue(t.text)
 		c.fallbackOK = !strings.HasPrefix(t.upper, "CURRENT_")
 		return
 	case t.kind == tokenQuoted:
 		p.take()
-		c.fallback = textValue([]byte(t.text))
+		c.fallback = textValue(t.text)
 		return
 	default:
 		p.take()
