@@ -72,9 +72,11 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check the style of everything: Python, lanes in their own tools, workflows."""
+    from tools import toolchains  # noqa: PLC0415 - as in _step
+
     _python(session, "ruff", "check", ".")
     _python(session, "ruff", "format", "--check", ".")
-    session.run("actionlint", external=True)
+    session.run(str(toolchains.go_program("actionlint")), external=True)
     session.run("zizmor", "--offline", "--quiet", ".github/workflows", external=True)
     _lanes(session, "lint")
 

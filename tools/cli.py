@@ -12,7 +12,7 @@ from typing import NoReturn
 from tools import build, flow, plan, runners, terminal
 from tools.errors import DeadheatError, UsageError
 from tools.model import Project
-from tools.project import load_all
+from tools.project import find, load_all
 from tools.runners.base import Runner
 
 SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -63,7 +63,7 @@ def session(step: str, aliases: Sequence[str], argv: Sequence[str]) -> None:
         DeadheatError: something failed; every project was tried.
     """
     args = parser("-".join([step, *aliases[:1]])).parse_args(list(argv))
-    projects = [project for project in load_all() if not aliases or project.alias in aliases]
+    projects = [find(alias) for alias in aliases] or load_all()
     if args.list:
         for cell in plan.cells(projects, _options(args, step), args.runner or "auto"):
             print(cell)  # noqa: T201 - the answer of --list

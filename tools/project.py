@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from tools import names
 from tools.errors import ProjectError, UsageError
 from tools.model import (
     BadInput,
@@ -63,16 +64,16 @@ def load_all(root: Path = PROJECTS) -> list[Project]:
 
 
 def find(name: str, root: Path = PROJECTS) -> Project:
-    """The project with this slug or alias.
+    """The project with this slug or alias; a broken neighbour does not matter.
 
     Raises:
         UsageError: there is none; the message lists the aliases.
     """
-    projects = load_all(root)
-    for project in projects:
-        if name in {project.slug, project.alias}:
-            return project
-    raise UsageError(f"no project {name!r}", remedy="known: " + ", ".join(project.alias for project in projects))
+    known = names.entries(root)
+    for alias, _, path in known:
+        if name in {alias, path.parent.name}:
+            return load(path)
+    raise UsageError(f"no project {name!r}", remedy="known: " + ", ".join(alias for alias, _, _ in known))
 
 
 def number_key(number: str) -> tuple[int, int, int]:

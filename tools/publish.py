@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tools import result, summary, terminal
+from tools import tables as documents
 from tools.cli import relative
 
 
@@ -13,13 +14,12 @@ def store(content: Mapping[str, Any], *, tables: bool) -> None:
     """Write the result file, print the tables a person reads, and bring the documents up to date.
 
     Raises:
+        TablesError: a document cannot be rewritten; the result is stored.
         ResultError: the harness made an invalid result: a defect of ours, and nothing was written.
     """
     path = result.write(content)
     summary.show(result.load(path))
     terminal.say(f"result  {relative(path)}")
     if tables:
-        from tools import tables as documents  # noqa: PLC0415 - reads every result: only when asked
-
-        for changed in documents.update():
+        for changed in documents.tables().written:
             terminal.say(f"updated {relative(changed)}")

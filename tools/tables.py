@@ -85,6 +85,26 @@ class Source:
         return values.claim(self.evidences, words)
 
 
+def update(roots: Roots | None = None, *, force: bool = False) -> list[Path]:
+    """Bring all documents up to date and list those that changed.
+
+    Raises:
+        ResultError, TablesError, WriteError: as `tables`; nothing was written.
+    """
+    return tables(force=force, roots=roots).written
+
+
+def check(roots: Roots | None = None) -> None:
+    """Compare all documents with the results and write nothing.
+
+    Raises:
+        ResultError: a result file is wrong.
+        TablesError: something differs; every difference is listed with file and line.
+    """
+    if differences := tables(check=True, roots=roots).differences:
+        raise TablesError("\n".join(map(str, differences)), remedy="see what changed, then run: invoke tables")
+
+
 def tables(*, check: bool = False, force: bool = False, roots: Roots | None = None) -> Outcome:
     """Bring all documents up to date; with `check`, write nothing and report what differs.
 
@@ -129,7 +149,7 @@ def collect(roots: Roots, *, save: bool = True) -> Evidences:
     Raises:
         ResultError: as `tables`.
     """
-    report = validate.validate(roots.root / "results", roots.index, save=save)
+    report = validate.examine(roots.root / "results", roots.index, save=save)
     report.refuse_problems()
     return selection.Evidences(project.load_all(roots.root / "projects"), report.results)
 
@@ -139,11 +159,6 @@ def documents(roots: Roots, evidences: Evidences) -> list[tuple[Path, Row | None
     overview = [(roots.root / name, None, required) for name, required in REQUIRED.items()]
     owned = [(row, row.project.folder / "README.md") for row in evidences.rows if row.project is not None]
     return [*overview, *((readme, row, ("results",)) for row, readme in owned if readme.exists())]
-
-
-def check_lines(outcome: Outcome) -> list[str]:
-    """Write what `tables --check` prints; empty when all agrees (exit code 0), else exit code 1."""
-    return [str(difference) for difference in outcome.differences]
 
 
 def _refuse_hand_edits(outcome: Outcome, *, force: bool) -> None:

@@ -95,6 +95,25 @@ def python_packages(requirements: tuple[str, ...]) -> Path:
     return folder
 
 
+def go_program(name: str) -> Path:
+    """A pinned tool that is built from its Go module, once.
+
+    Raises:
+        ToolchainError: it does not build.
+    """
+    pin = toolchains()[name]
+    folder = caches.shared() / "programs" / f"{name}-{pin['version']}"
+    with locked(f"program-{name}"):
+        if not (folder / name).is_file():
+            go = host("go")
+            env = go.environment(network=True) | {"GOBIN": str(folder), "GOFLAGS": "-trimpath", "CGO_ENABLED": "0"}
+            try:
+                check(["go", "install", f"{pin['module']}@{pin['version']}"], env=env)
+            except CommandError as error:
+                raise ToolchainError(f"cannot build {name}: {error.message}") from error
+    return folder / name
+
+
 def _from_wheel(language: str) -> Toolchain:
     pin = toolchains()[language]
     folder = caches.shared() / "toolchains" / f"{language}-{pin['version']}"

@@ -59,12 +59,21 @@ class Report:
             ResultError: the message lists every problem of every file.
         """
         if self.problems:
-            raise ResultError(
-                "\n".join(map(str, self.problems)), remedy="remove or repair these files; nothing was written"
-            )
+            raise ResultError("\n".join(map(str, self.problems)), remedy="remove or repair these files")
 
 
-def validate(root: Path = RESULTS, index: Path = INDEX, *, save: bool = True) -> Report:
+def validate(root: Path = RESULTS, index: Path = INDEX) -> int:
+    """Check all files under `root` and count them.
+
+    Raises:
+        ResultError: some are wrong; the message lists every problem of every file.
+    """
+    report = examine(root, index)
+    report.refuse_problems()
+    return report.files_seen
+
+
+def examine(root: Path = RESULTS, index: Path = INDEX, *, save: bool = True) -> Report:
     """Check all files under `root`; the index is brought up to date when `save` is set and the tree is writable."""
     report = Report()
     known = _read_index(index)
@@ -75,7 +84,7 @@ def validate(root: Path = RESULTS, index: Path = INDEX, *, save: bool = True) ->
         entry = known.get(name)
         if entry is None or entry["stamp"] != stamp:
             report.files_read += 1
-            entry = {"stamp": stamp, **_examine(path)}
+            entry = {"stamp": stamp, **_look_into(path)}
         current[name] = entry
         report.files_seen += 1
         report.problems += [Problem(**problem) for problem in entry["problems"]]
@@ -118,7 +127,7 @@ def _stamp(path: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, stat.S_IFMT(status.st_mode)]
 
 
-def _examine(path: Path) -> dict[str, Any]:
+def _look_into(path: Path) -> dict[str, Any]:
     """Read and check one file."""
     tree, problems = checks.check_file(path)
     summary = None if problems else _summarise(tree)

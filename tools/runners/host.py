@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tools import caches, packages, toolchains
+from tools import caches, packages, temporary, toolchains
 from tools.errors import BuildError
 from tools.files import BUILD_OUTPUT
 from tools.languages import get
@@ -44,8 +43,8 @@ class HostRunner:
     def workshop(self, source: Source) -> Iterator[Workshop]:
         """A temporary folder with a copy of the sources; nothing is ever written into the checkout."""
         packages.ensure(source.build_packages.apt, f"building {source.id}")
-        with tempfile.TemporaryDirectory(prefix="deadheat-build-") as base:
-            yield _HostWorkshop(source, Path(base))
+        with temporary.folder("build") as base:
+            yield _HostWorkshop(source, base)
 
     @contextmanager
     def arena(self, programs: Sequence[Program], data: Path, limits: Limits) -> Iterator[_HostArena]:
@@ -54,12 +53,12 @@ class HostRunner:
             packages.ensure(program.built.source.run_packages.apt, f"running {program.built.source.id}")
         binary = build_launcher(zig(), caches.work("launcher"))
         with (
-            tempfile.TemporaryDirectory(prefix="deadheat-run-") as base,
+            temporary.folder("run") as base,
             local_launcher(
                 binary, no_network=True, cgroup_memory_bytes=limits.memory_bytes, cgroup_pids=limits.processes
             ) as client,
         ):
-            yield _HostArena(client, Path(base), programs, data, limits)
+            yield _HostArena(client, base, programs, data, limits)
 
     def describe(self) -> dict[str, Any]:
         """No engine and no image here."""

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import tempfile
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
 import docker.errors
 
-from tools import packages
+from tools import packages, temporary
 from tools.errors import CommandError, RunnerError
 from tools.languages.base import toolchains
 from tools.model import Packages
@@ -130,8 +129,8 @@ def _made(name: str, steps: Sequence[Sequence[str]], changes: Sequence[str]) -> 
 def _bootstrap(suite: str, tag: str) -> None:
     """Make the base from Debian's packages, where no registry answers."""
     packages.ensure(["mmdebstrap"], "the base image, where no registry answers,")
-    with tempfile.TemporaryDirectory(prefix="deadheat-base-") as folder:
-        archive = Path(folder) / "base.tar"
+    with temporary.folder("base") as folder:
+        archive = folder / "base.tar"
         try:
             check(["mmdebstrap", "--quiet", "--variant=minbase", suite, archive], env=clean_environment(network=True))
         except CommandError as error:

@@ -1,0 +1,81 @@
+"""The tasks of Deadheat: scaffold, look, check and write tables; each names one function and holds no logic."""
+
+from __future__ import annotations
+
+from invoke import Collection, Context, task
+
+from tools import commands
+
+
+@task(
+    name="new-project",
+    help={
+        "title": "what people call it, such as 'Log splitter'",
+        "number": "place in PLAN.md, such as 11.1 (default: the next free one of the group)",
+        "group": "group heading, such as '11 Text tools'",
+        "alias": "short name for nox -s bench-<alias> (default: from the title)",
+        "kind": "batch (server, client and scenario come with the servers)",
+        "languages": "go,rust,zig",
+    },
+)
+def new_project(
+    _: Context,
+    title: str = "",
+    number: str = "",
+    group: str = "",
+    alias: str = "",
+    kind: str = "batch",
+    languages: str = "go,rust,zig",
+) -> None:
+    """Make a complete project that builds, verifies and benchmarks at once; asks what you do not give."""
+    commands.new_project(title, number, group, alias, kind, languages)
+
+
+@task(name="list", help={"json": "print JSON"})
+def list_projects(_: Context, json: bool = False) -> None:
+    """Show projects, their lanes, their status and what is stale."""
+    commands.list_projects(as_json=json)
+
+
+@task(help={"project": "alias or slug (default: all)", "runner": "docker or host", "json": "print JSON"})
+def plan(_: Context, project: str = "", runner: str = "auto", json: bool = False) -> None:
+    """Show the cells that a bench would work on, in order."""
+    commands.plan(project, runner, as_json=json)
+
+
+@task(help={"install": "install missing toolchains", "json": "print JSON"})
+def doctor(_: Context, install: bool = False, json: bool = False) -> None:
+    """Say whether this machine is fit to build and measure, with remedies."""
+    commands.doctor(install=install, as_json=json)
+
+
+@task(help={"changed_since": "only projects that a change since this revision touches"})
+def matrix(_: Context, changed_since: str = "") -> None:
+    """Print the job matrix for GitHub Actions as JSON."""
+    commands.matrix(changed_since or None)
+
+
+@task
+def validate(_: Context) -> None:
+    """Check every project.yaml and every result file; all problems, with file and place."""
+    commands.validate()
+
+
+@task(
+    help={
+        "check": "change nothing; fail where a document is outdated, edited by hand, or claims too much",
+        "force": "also replace blocks that were edited by hand",
+    }
+)
+def tables(_: Context, check: bool = False, force: bool = False) -> None:
+    """Rewrite the tables, values and claims in PLAN.md, SUMMARY.md and the READMEs from the results."""
+    commands.tables(check=check, force=force)
+
+
+@task(help={"all": "also caches, builds and inputs: the next run starts from nothing"})
+def clean(_: Context, all: bool = False) -> None:  # noqa: A002 - the option's name
+    """Remove what killed runs left: containers, volumes, images, temporary folders."""
+    commands.clean(everything=all)
+
+
+namespace = Collection(new_project, list_projects, plan, doctor, matrix, validate, tables, clean)

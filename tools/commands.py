@@ -1,0 +1,131 @@
+"""What the tasks of tasks.py do: one short function a task; results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from typing import Any, ParamSpec
+
+from tools import caches, cli
+from tools.errors import DeadheatError, TablesError
+
+P = ParamSpec("P")
+
+
+def _task(action: Callable[P, None]) -> Callable[P, None]:
+    """Expected failures of a task become one line and an exit code."""
+
+    @functools.wraps(action)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        if code := cli.guarded(functools.partial(action, *args, **kwargs)):
+            sys.exit(code)
+
+    return guarded
+
+
+def _print(value: Any) -> None:
+    """JSON for programs."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+@_task
+def new_project(title: str, number: str, group: str, alias: str, kind: str, languages: str) -> None:
+    """Scaffold a project; see tools.scaffold."""
+    from tools import scaffold  # noqa: PLC0415 - `invoke --list` answers at once
+
+    scaffold.run(scaffold.Wish(title, number, group, alias, kind, cli.names(languages)))
+
+
+@_task
+def list_projects(*, as_json: bool) -> None:
+    """Projects with lanes, status and staleness."""
+    from tools import listing  # noqa: PLC0415
+
+    rows = listing.rows()
+    if as_json:
+        _print(rows)
+    else:
+        sys.stdout.write(listing.render(rows))
+
+
+@_task
+def plan(project: str, runner: str, *, as_json: bool) -> None:
+    """The cells of one project or all."""
+    from tools import flow, plan as cells  # noqa: PLC0415
+    from tools.project import find, load_all  # noqa: PLC0415
+
+    projects = [find(project)] if project else load_all()
+    found = list(map(str, cells.cells(projects, flow.Options(), runner)))
+    if as_json:
+        _print(found)
+    else:
+        sys.stdout.write("".join(f"{cell}\n" for cell in found))
+
+
+@_task
+def doctor(*, install: bool, as_json: bool) -> None:
+    """Findings about this machine; a problem makes the exit code 1."""
+    from tools import doctor as machine  # noqa: PLC0415
+
+    found = machine.findings(install=install)
+    if as_json:
+        _print([vars(one) for one in found])
+    else:
+        for one in found:
+            remedy = f"  -> {one.remedy}" if one.remedy else ""
+            sys.stdout.write(f"{one.state:8}{one.subject:10}{one.text}{remedy}\n")
+    if any(one.state == "problem" for one in found):
+        raise DeadheatError("this machine has problems")
+
+
+@_task
+def matrix(changed_since: str | None) -> None:
+    """The job matrix on one line, as Actions wants it."""
+    from tools import matrix as jobs  # noqa: PLC0415
+    from tools.project import load_all  # noqa: PLC0415
+
+    sys.stdout.write(json.dumps({"include": jobs.include(load_all(), changed_since)}) + "\n")
+
+
+@_task
+def validate() -> None:
+    """Every project file and every result file."""
+    from tools import validate as results  # noqa: PLC0415
+    from tools.project import load_all  # noqa: PLC0415
+
+    projects = load_all()
+    report = results.validate()
+    report.refuse_problems()
+    sys.stdout.write(f"{len(projects)} projects and {report.files_seen} result files are valid\n")
+
+
+@_task
+def tables(*, check: bool, force: bool) -> None:
+    """Rewrite the documents, or only compare."""
+    from tools import tables as documents  # noqa: PLC0415
+
+    outcome = documents.tables(check=check, force=force)
+    if check:
+        if lines := documents.check_lines(outcome):
+            raise TablesError("\n".join(lines), remedy="run: invoke tables, or measure again")
+        sys.stdout.write(f"all {outcome.documents} documents agree with the results\n")
+    for path in outcome.written:
+        sys.stdout.write(f"updated {cli.relative(path)}\n")
+
+
+@_task
+def clean(*, everything: bool) -> None:
+    """Remove leftovers of killed runs; with `everything` also caches of this checkout."""
+    from tools import temporary  # noqa: PLC0415
+    from tools.runners import engine  # noqa: PLC0415
+
+    removed = [str(path) for path in temporary.sweep()]
+    if engine.answers():
+        removed += engine.sweep(everything=everything, caches=everything)
+    if everything and caches.WORK.exists():
+        shutil.rmtree(caches.WORK)
+        removed.append(str(caches.WORK))
+    sys.stdout.write("".join(f"removed {name}\n" for name in removed) or "nothing to remove\n")
