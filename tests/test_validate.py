@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests import builders
 from tools import checks, result
 from tools.errors import ResultError
-from tools.validate import validate
+from tools.validate import examine, validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -200,11 +200,17 @@ def _fill(folder: Path, count: int) -> None:
 def test_all_problems_of_all_files_are_listed(tmp_path: Path) -> None:
     """One bad file does not hide another, and the good one is still known."""
     _fill(tmp_path, 3)
-    report = validate(tmp_path, tmp_path / "index.json")
+    report = examine(tmp_path, tmp_path / "index.json")
     assert [problem.path.rsplit("/", 1)[1] for problem in report.problems] == ["00000.json", "00001.json"]
     assert [summary.slug for summary in report.results] == ["sqlite-query-engine"]
     with pytest.raises(ResultError, match=r"00000\.json(.|\n)*00001\.json"):
-        report.refuse_problems()
+        validate(tmp_path, tmp_path / "index.json")
+
+
+def test_good_files_are_counted(tmp_path: Path) -> None:
+    """Where all files are valid, their number is the answer."""
+    _fill(tmp_path, 1)
+    assert validate(tmp_path, tmp_path / "index.json") == 1
 
 
 def test_the_second_look_reads_no_file(tmp_path: Path) -> None:
@@ -212,16 +218,16 @@ def test_the_second_look_reads_no_file(tmp_path: Path) -> None:
     index = tmp_path / "index.json"
     results = tmp_path / "results"
     _fill(results, 40)
-    first = validate(results, index)
+    first = examine(results, index)
     assert (first.files_seen, first.files_read) == (40, 40)
-    second = validate(results, index)
+    second = examine(results, index)
     assert (second.files_seen, second.files_read) == (40, 0)
     assert (second.problems, second.results) == (first.problems, first.results)
     changed = results / "sqlite-query-engine" / "00007.json"
     times = changed.stat()
     changed.write_bytes(changed.read_bytes().replace(b"Debian 12", b"Debian 13"))
     os.utime(changed, ns=(times.st_atime_ns, times.st_mtime_ns))  # same size, same time: still noticed
-    assert validate(results, index).files_read == 1
+    assert examine(results, index).files_read == 1
 
 
 @pytest.mark.slow
@@ -232,8 +238,8 @@ def test_ten_thousand_files(tmp_path: Path) -> None:
     for number in range(10_000):
         (results / "x" / f"{number:05d}.json").write_bytes(b"{}")
     index = tmp_path / "index.json"
-    assert validate(results, index).files_read == 10_000
-    report = validate(results, index)
+    assert examine(results, index).files_read == 10_000
+    report = examine(results, index)
     assert (report.files_seen, report.files_read, len(report.problems) >= 10_000) == (10_000, 0, True)
 
 
@@ -243,14 +249,14 @@ def test_a_broken_index_only_costs_time(tmp_path: Path, broken: bytes) -> None:
     index = tmp_path / "index.json"
     index.write_bytes(broken)
     _fill(tmp_path / "results", 2)
-    assert validate(tmp_path / "results", index).files_read == 2
-    assert validate(tmp_path / "results", index).files_read == 0
+    assert examine(tmp_path / "results", index).files_read == 2
+    assert examine(tmp_path / "results", index).files_read == 0
 
 
 def test_nothing_is_written_without_save(tmp_path: Path) -> None:
     """A look that must not write leaves no index."""
     _fill(tmp_path / "results", 1)
-    validate(tmp_path / "results", tmp_path / "index.json", save=False)
+    examine(tmp_path / "results", tmp_path / "index.json", save=False)
     assert not (tmp_path / "index.json").exists()
 
 
@@ -265,7 +271,7 @@ def test_links_pipes_and_strays(tmp_path: Path) -> None:
     (results / "stray.json").write_text("{}")
     (results / "README.md").write_text("not a result")
     (results / "x" / "folder.json").mkdir()
-    report = validate(results, tmp_path / "index.json")
+    report = examine(results, tmp_path / "index.json")
     found = {problem.path.rsplit("/", 1)[1]: problem.message for problem in report.problems}
     assert sorted(found) == ["folder-link", "link.json", "pipe.json", "stray.json"]
     assert found["pipe.json"] == "not a regular file"
@@ -273,5 +279,5 @@ def test_links_pipes_and_strays(tmp_path: Path) -> None:
 
 def test_no_results_at_all(tmp_path: Path) -> None:
     """A tree without results is valid."""
-    report = validate(tmp_path / "missing", tmp_path / "index.json")
+    report = examine(tmp_path / "missing", tmp_path / "index.json")
     assert (report.problems, report.results) == ([], [])
