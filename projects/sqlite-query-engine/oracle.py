@@ -56,10 +56,10 @@ CASE_ITEMS = {
 }
 
 
-def open_database(path: Path) -> sqlite3.Connection:
-    """Open a database that nobody writes; invalid UTF-8 becomes U+FFFD as WHATWG decoders do it."""
+def open_database(path: Path, invalid_text: str = "replace") -> sqlite3.Connection:
+    """Open a database that nobody writes; `invalid_text` says how text that is not UTF-8 is decoded."""
     connection = sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)
-    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    connection.text_factory = lambda raw: raw.decode("utf-8", invalid_text)
     return connection
 
 
@@ -115,12 +115,12 @@ def render_csv(names: list[str], rows: list[tuple[Value, ...]]) -> bytes:
     read_back = list(csv.reader(io.StringIO(answer, newline="")))
     if [row or [""] for row in read_back] != [names, *plain]:
         raise AssertionError(f"csv does not read back: {answer!r}")
-    return answer.encode()
+    return answer.encode("utf-8", "surrogateescape")
 
 
 def answer_of(path: Path, query: str, form: str) -> bytes:
-    """Run one query in SQLite and return its canonical answer."""
-    with closing(open_database(path)) as connection:
+    """Run one query in SQLite and return its answer: JSON with U+FFFD for invalid UTF-8, csv as the bytes are."""
+    with closing(open_database(path, "surrogateescape" if form == "csv" else "replace")) as connection:
         cursor = connection.execute(query)
         names = [str(column[0]) for column in cursor.description or []]
         rows = cursor.fetchall()

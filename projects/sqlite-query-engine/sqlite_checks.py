@@ -89,6 +89,7 @@ ARITHMETIC = (
     "SELECT '5' + 3, '5x' + 3, 'x5' + 3, '1.5' * 2, ' 12 ' + 1, '' + 0, '1e2' + 1, '.5' + 1, '0x10' + 1, '+7' + 0",
     "SELECT '9223372036854775807' + 1, '9223372036854775808' + 0, '5' + '6', '5' * '6.0', '7' / '2', '7' % '4'",
     "SELECT x'35' + 1, x'ff' + 1",
+    "SELECT 5 % '1e2', '1e2' % 30, '1e2' & 255, '1.9' % 2, ~'1e2', 1 << '1e0', 7 % '0x10', '12abc' & 8, '1e2' + 0, '7.9' / 2",
     "SELECT 1 + 2 * 3, (1 + 2) * 3, 10 - 4 - 3, 100 / 10 / 5, 2 * 3 % 4, 1 - -1, 1+-1, 1--1\n",
     "SELECT 5 & 3, 5 | 3, 1 << 4, 256 >> 4, ~5, ~0, -1 >> 1, 1 << 63, 1 << 64, 1 << -1, 256 >> -2, -1 >> 70, 1 << 62 << 1",
     "SELECT 5.9 & 3, '6' | 1, NULL & 1, NULL | 1, ~NULL, 1 << NULL, ~'7', 1 | 2 << 1, 6 & 5 | 8",
@@ -688,6 +689,7 @@ def all_groups() -> list[Group]:
         Group("megabyte", "megabyte.db", None, MEGABYTE),
         Group("deep", "deep.db", None, DEEP),
         Group("csv", "page-1024.db", SCAN_S, CSV, form="csv"),
+        Group("csv-invalid-text", "unicode.db", "SELECT COUNT(*) FROM bad", ("SELECT * FROM bad ORDER BY id",), form="csv"),
         Group("any-order", "page-1024.db", SCAN_S, ("SELECT n, t FROM s WHERE r > 3 OR t IS NULL", "SELECT DISTINCT n FROM s WHERE r > 3"), ordered=False),
     ]  # fmt: skip
 

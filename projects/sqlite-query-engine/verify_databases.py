@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
+import struct
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
@@ -522,6 +523,30 @@ def make_bad_chains(bad: Path) -> None:
             connection.execute("UPDATE sqlite_schema SET rootpage = ? WHERE name = 't'", (root,))
 
 
+def wal_checksum(start: tuple[int, int], data: bytes) -> tuple[int, int]:
+    """Return the running checksum of a WAL, over little-endian words as its magic number says."""
+    first, second = start
+    for one, two in struct.iter_unpack("<II", data):
+        first = (first + one + second) & 0xFFFFFFFF
+        second = (second + two + first) & 0xFFFFFFFF
+    return first, second
+
+
+def settle_wal(path: Path) -> None:
+    """Put constants where SQLite put random salts, and correct the checksums: same bytes every time."""
+    content = bytearray(path.read_bytes())
+    page_bytes = int.from_bytes(content[8:12], "big")
+    content[16:24] = b"deadheat"
+    checksum = wal_checksum((0, 0), bytes(content[:24]))
+    content[24:32] = struct.pack(">II", *checksum)
+    for frame in range(32, len(content), 24 + page_bytes):
+        content[frame + 8 : frame + 16] = b"deadheat"
+        page = content[frame + 24 : frame + 24 + page_bytes]
+        checksum = wal_checksum(checksum, bytes(content[frame : frame + 8] + page))
+        content[frame + 16 : frame + 24] = struct.pack(">II", *checksum)
+    path.write_bytes(content)
+
+
 def make_bad_sides(bad: Path) -> None:
     """Make databases whose truth lies in a journal or a WAL that a reader must not ignore."""
     plain(bad / "hot-journal.db")
@@ -544,6 +569,7 @@ def make_bad_sides(bad: Path) -> None:
         for suffix in ("", "-wal"):
             shutil.copy(f"{source}{suffix}", f"{bad / 'hot-wal.db'}{suffix}")
     source.unlink()
+    settle_wal(bad / "hot-wal.db-wal")
 
 
 def make_bad_objects(bad: Path) -> None:

@@ -11,6 +11,7 @@ What SQLite leaves open is left out, so that a difference is always somebody's b
 from __future__ import annotations
 
 import random
+import re
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -83,10 +84,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Query:
-    """A query; `ordered` says that the rows have one right order."""
+    """A query; `ordered` says that the rows have one right order; some are asked twice, some in csv."""
 
     sql: str
     ordered: bool
+    form: str = "json"
+    repeats: int = 1
 
 
 KINDS: tuple[tuple[str, str, tuple[Value, ...], bool], ...] = (
@@ -157,6 +160,13 @@ class Maker:
         chosen = self.random.sample(names, min(len(names), self.random.randint(1, 3)))
         table.indexes.append(chosen)
         terms = [name + self.random.choice(["", "", "", " DESC", " COLLATE NOCASE"]) for name in chosen]
+        dice = self.random.random()
+        if dice < 0.08:  # an index that no lane may use: it holds a part of the rows, or no column
+            return f"CREATE INDEX {table.name}_x{number} ON {table.name}({', '.join(terms)}) WHERE {chosen[0]} NOTNULL"
+        if dice < 0.14:
+            terms[-1] = f"({chosen[-1]} || '')"
+        if dice > 0.85 and table.key != ["rowid"]:
+            return f"CREATE UNIQUE INDEX {table.name}_x{number} ON {table.name}({', '.join(terms + table.key)})"
         return f"CREATE INDEX {table.name}_x{number} ON {table.name}({', '.join(terms)})"
 
     def value(self, column: Column) -> Value:
@@ -324,8 +334,27 @@ class Maker:
         maker = self.random.choice([self.rows, self.rows, self.rows, self.aggregate, self.groups, self.distinct])
         query = maker(table)
         dice = self.random.random()
+        if dice > 0.85:
+            return Query(query.sql, query.ordered, form="csv")
+        if dice > 0.6:
+            return Query(self.dressed(query.sql), query.ordered, repeats=self.random.choice([1, 1, 3]))
         sql = query.sql + (";" if dice < 0.1 else " -- end" if dice < 0.15 else " /* end */ ;" if dice < 0.2 else "")
         return Query(sql, query.ordered)
+
+    def dressed(self, sql: str) -> str:
+        """Return the query with other white space, comments and spelling of words, outside of literals."""
+        pieces = []
+        for piece in re.findall(r"[xX]?'(?:[^']|'')*'|[A-Za-z_][A-Za-z_0-9]*| |[^ ]", sql):
+            dice = self.random.random()
+            if piece == " ":
+                pieces.append(self.random.choice([" ", " ", " ", "\n", "\t ", " /* x's */ ", ' -- it"s\n']))
+            elif piece.isupper():
+                pieces.append(piece.lower() if dice < 0.4 else piece.title() if dice < 0.5 else piece)
+            elif re.fullmatch(r"[a-z][0-9]+", piece) and dice < 0.3:
+                pieces.append(self.random.choice([f'"{piece}"', f"[{piece}]", f"`{piece}`", piece.upper()]))
+            else:
+                pieces.append(piece)
+        return "".join(pieces)
 
     def limit(self) -> str:
         """Return a LIMIT clause, sometimes none."""

@@ -96,6 +96,6 @@ def oracle() -> ModuleType:
     return module
 
 
-def right_answer(path: Path, query: str) -> bytes:
-    """Return SQLite's answer in canonical form."""
-    return bytes(oracle().answer_of(path, query, "json"))
+def right_answer(path: Path, query: str, form: str) -> bytes:
+    """Return SQLite's answer in the form asked for."""
+    return bytes(oracle().answer_of(path, query, form))

@@ -10,6 +10,7 @@ A failure names the lane, the query and the database; the database stays in pyte
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ SHOWN_FAILURES = 6
 def expected_answer(path: Path, query: Query) -> bytes | None:
     """Return SQLite's answer, None when SQLite itself refuses (an integer overflow)."""
     try:
-        return right_answer(path, query.sql)
+        return right_answer(path, query.sql, query.form)
     except sqlite3.OperationalError as error:
         if "integer overflow" in str(error):
             return None
@@ -44,7 +45,7 @@ def difference(run: Run, query: Query, expected: bytes | None) -> str | None:
         return complaint
     if expected is None or run.answer is None:
         return None if expected is run.answer is None else f"exit {run.exit_code} {run.stderr!r}, SQLite: {expected!r}"
-    if run.digest != xxhash.xxh64_hexdigest(run.answer):
+    if run.digest != xxhash.xxh64_hexdigest(run.answer * query.repeats):
         return f"digest {run.digest} is not that of the output file"
     lines, right = run.answer.splitlines(), expected.splitlines()
     if not query.ordered:
@@ -63,16 +64,21 @@ def first_other(lines: list[bytes], others: list[bytes]) -> str:
     return "-"
 
 
+def spelled(query: Query) -> str:
+    """Return the arguments that ask a query again."""
+    return f"--query {shlex.quote(query.sql)} --format {query.form} --repeats {query.repeats}"
+
+
 def check_query(path: Path, query: Query, lanes: dict[str, list[str]]) -> list[str]:
     """Run one query in every lane; return a line per complaint."""
     expected = expected_answer(path, query)
-    args = ["--db", str(path), "--query", query.sql]
+    args = ["--db", str(path), "--query", query.sql, "--format", query.form, "--repeats", str(query.repeats)]
     runs = {lane: run_lane(command, args, path.with_name(f"{lane}.answer")) for lane, command in lanes.items()}
     found = [(lane, difference(run, query, expected)) for lane, run in runs.items()]
-    failures = [f"{lane}: {complaint}\n    --db {path} --query {query.sql!r}" for lane, complaint in found if complaint]
+    failures = [f"{lane}: {complaint}\n    --db {path} {spelled(query)}" for lane, complaint in found if complaint]
     items = {lane: run.items for lane, run in runs.items() if run.items is not None}
     if len(set(items.values())) > 1:
-        failures.append(f"lanes count different items: {items}\n    --db {path} --query {query.sql!r}")
+        failures.append(f"lanes count different items: {items}\n    --db {path} {spelled(query)}")
     return failures
 
 
