@@ -212,9 +212,8 @@ def test_stale_lanes_are_marked(roots: Roots) -> None:
     assert "301 ms \u2020" in text["PLAN.md"].decode()
     assert "501 ms |" in text["PLAN.md"].decode()
     assert "*No results yet.*" in text["SUMMARY.md"].decode()
-    assert check(roots) == [
-        "20261120T205030Z_0123456789ab.json:1: stale: the sources of zig have changed since this result"
-    ]
+    place = "results/sqlite-query-engine/20261120T205030Z_0123456789ab.json:1"
+    assert check(roots) == [f"{place}: stale: the sources of zig have changed since this result"]
 
 
 def test_a_failed_lane_is_shown(roots: Roots) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 MAX_DEPTH = 24
 MAX_INTEGER = (1 << 63) - 1
 MAX_NUMBER_CHARS = 40
+DIGITS = bytes.maketrans(b"123456789", b"000000000")
+LONG_NUMBER = b"0" * 19  # what a number past 64 bits contains, its digits all made 0
 
 
 class StrictJsonError(ValueError):
@@ -29,13 +31,10 @@ def parse(content: bytes) -> Any:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise StrictJsonError(f"not UTF-8 (byte {error.start})") from error
+    careful = _integer if LONG_NUMBER in content.translate(DIGITS) else None  # the built-in reader is much faster
     try:
         tree = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_constant=_constant,
-            parse_float=_float,
-            parse_int=_integer,
+            text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_float, parse_int=careful
         )
     except json.JSONDecodeError as error:
         raise StrictJsonError(f"not JSON: {error.msg} at line {error.lineno} column {error.colno}") from error
@@ -87,9 +86,11 @@ def _check_depth(tree: Any) -> None:
 
 
 def _children(node: Any) -> list[Any]:
-    """List the containers inside a container."""
-    values = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-    return [value for value in values if isinstance(value, dict | list)]
+    """List the containers inside a container; a long list of numbers is passed over at once."""
+    values = list(node.values()) if isinstance(node, dict) else node if isinstance(node, list) else []
+    return (
+        [value for value in values if isinstance(value, dict | list)] if set(map(type, values)) & {dict, list} else []
+    )
 
 
 def _check_surrogates(tree: Any) -> None:

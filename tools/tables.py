@@ -135,7 +135,7 @@ def tables(*, check: bool = False, force: bool = False, roots: Roots | None = No
             contents[path] = new
     if problems:
         raise TablesError("\n".join(problems), remedy="repair these places; nothing was written")
-    outcome.differences += _stale(evidences)
+    outcome.differences += _stale(evidences, roots.root)
     if not check:
         _refuse_hand_edits(outcome, force=force)
         files.atomic_write_all(contents)
@@ -170,13 +170,12 @@ def _refuse_hand_edits(outcome: Outcome, *, force: bool) -> None:
         )
 
 
-def _stale(evidences: Evidences) -> list[splice.Difference]:
+def _stale(evidences: Evidences, root: Path) -> list[splice.Difference]:
     """Report results that are about other sources than those that are there now."""
     found = []
     for _, evidence in evidences.all():
         if evidence is not None and evidence.stale_lanes:
             message = f"stale: the sources of {', '.join(evidence.stale_lanes)} have changed since this result"
-            path = evidence.result.path
-            name = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.name
+            name = evidence.result.path.relative_to(root).as_posix()
             found.append(splice.Difference(name, 1, "stale", message))
     return found

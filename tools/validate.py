@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import stat
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
@@ -24,9 +25,10 @@ from tools.project import ROOT
 from tools.result import RESULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 INDEX = ROOT / ".deadheat" / "result-index.json"
+MANY = 200  # files from which on several processes are worth their start
 
 
 @dataclass(frozen=True)
@@ -77,18 +79,17 @@ def examine(root: Path = RESULTS, index: Path = INDEX, *, save: bool = True) -> 
     """Check all files under `root`; the index is brought up to date when `save` is set and the tree is writable."""
     report = Report()
     known = _read_index(index)
-    current: dict[str, Any] = {}
-    for path in _result_files(root, report):
-        name = path.relative_to(root).as_posix()
-        stamp = _stamp(path)
-        entry = known.get(name)
-        if entry is None or entry["stamp"] != stamp:
-            report.files_read += 1
-            entry = {"stamp": stamp, **_look_into(path)}
-        current[name] = entry
-        report.files_seen += 1
+    stamps = {path: _stamp(path) for path in _result_files(root, report)}
+    names = {path: path.relative_to(root).as_posix() for path in stamps}
+    current = {names[path]: known.get(names[path]) for path in stamps}
+    changed = [path for path, stamp in stamps.items() if (current[names[path]] or {}).get("stamp") != stamp]
+    for path, found in zip(changed, _look_into(changed), strict=True):
+        current[names[path]] = {"stamp": stamps[path], **found}
+    report.files_seen, report.files_read = len(stamps), len(changed)
+    for path, name in names.items():
+        entry: Any = current[name]
         report.problems += [Problem(**problem) for problem in entry["problems"]]
-        if entry["summary"] and not entry["problems"]:
+        if entry["summary"]:
             report.results.append(_summary(path, entry["summary"]))
     if save and current != known:
         with contextlib.suppress(WriteError):  # a read-only tree is slower the next time, not wrong
@@ -100,7 +101,7 @@ def _result_files(root: Path, report: Report) -> Iterator[Path]:
     """List candidate files in order; what is out of place is a problem, hidden and other files are not ours."""
     if not root.is_dir():
         return
-    for folder, folders, names in os.walk(root):
+    for folder, folders, names in os.walk(root, onerror=lambda error: _unreadable(error, report)):
         here = Path(folder)
         for name in sorted(name for name in folders if (here / name).is_symlink()):
             report.problems.append(_out_of_place(here / name, "a symbolic link has no place among results"))
@@ -110,6 +111,11 @@ def _result_files(root: Path, report: Report) -> Iterator[Path]:
                 yield here / name
             else:
                 report.problems.append(_out_of_place(here / name, "a result belongs into results/<slug>/"))
+
+
+def _unreadable(error: OSError, report: Report) -> None:
+    """Report a folder that cannot be listed: what is in it would silently be missing."""
+    report.problems.append(_out_of_place(Path(error.filename), error.strerror or "cannot be read"))
 
 
 def _out_of_place(path: Path, message: str) -> Problem:
@@ -127,7 +133,15 @@ def _stamp(path: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, stat.S_IFMT(status.st_mode)]
 
 
-def _look_into(path: Path) -> dict[str, Any]:
+def _look_into(paths: Sequence[Path]) -> Iterable[dict[str, Any]]:
+    """Read and check files; many of them on all cores."""
+    if len(paths) < MANY:
+        return map(_look, paths)
+    with ProcessPoolExecutor() as pool:
+        return list(pool.map(_look, paths, chunksize=16))
+
+
+def _look(path: Path) -> dict[str, Any]:
     """Read and check one file."""
     tree, problems = checks.check_file(path)
     summary = None if problems else _summarise(tree)
