@@ -40,7 +40,6 @@ type compiler struct {
 	saved     map[int]int // columns of a group: column -> position in frame.saved
 	grouped   bool        // columns and aggregates come from a finished group
 	constants *frame      // evaluates what is constant, once
-	err       error
 }
 
 func (c *compiler) compileAll(list []*expr) []evalFunc {
@@ -255,7 +254,8 @@ func (c *compiler) test(e *expr) testFunc {
 	case opIn:
 		return maybeNegated(c.in(e), e.not)
 	case opLike:
-		return maybeNegated(c.like(e), e.not)
+		test, _ := c.like(e)
+		return maybeNegated(test, e.not)
 	case opGlob:
 		return maybeNegated(c.glob(e), e.not)
 	}
@@ -322,18 +322,24 @@ func (o outcomes) holds(order int) truth {
 }
 
 func (c *compiler) comparison(op operator, left, right *expr) testFunc {
+	test, _ := c.compare(op, left, right)
+	return test
+}
+
+// compare compiles a comparison, with its page form if it has one.
+func (c *compiler) compare(op operator, left, right *expr) (testFunc, *kernel) {
 	wanted := outcomesOf(op)
 	a := comparisonAffinity(affinityOf(c.table, left), affinityOf(c.table, right))
 	collate := comparisonCollation(c.table, left, right)
 	if !c.grouped {
 		if left.op == opColumn && right.constant {
-			if test := c.columnTest(left.column, wanted, a, collate, right); test != nil {
-				return test
+			if test, page := c.columnTest(left.column, wanted, a, collate, right); test != nil {
+				return test, page
 			}
 		}
 		if right.op == opColumn && left.constant {
-			if test := c.columnTest(right.column, wanted.mirrored(), a, collate, left); test != nil {
-				return test
+			if test, page := c.columnTest(right.column, wanted.mirrored(), a, collate, left); test != nil {
+				return test, page
 			}
 		}
 	}
@@ -344,19 +350,19 @@ func (c *compiler) comparison(op operator, left, right *expr) testFunc {
 			return isNull
 		}
 		return wanted.holds(compareValues(a.coerce(v), a.coerce(w), collate))
-	}
+	}, nil
 }
 
 // columnTest compares a column with a constant: the constant is converted once, and the usual
 // storage classes are compared without making a value.
-func (c *compiler) columnTest(number int, wanted outcomes, a affinity, collate collation, constant *expr) testFunc {
+func (c *compiler) columnTest(number int, wanted outcomes, a affinity, collate collation, constant *expr) (testFunc, *kernel) {
 	v := a.coerce(c.compile(constant)(c.constants))
 	if c.constants.err != nil {
 		c.constants.err = nil
-		return nil
+		return nil, nil
 	}
 	if v.kind == kindNull {
-		return func(*frame) truth { return isNull }
+		return func(*frame) truth { return isNull }, nil
 	}
 	column := c.column(number)
 	general := func(f *frame) truth {
@@ -369,13 +375,12 @@ func (c *compiler) columnTest(number int, wanted outcomes, a affinity, collate c
 	field := c.field(number)
 	switch {
 	case field < 0:
-		return general
 	case v.isNumber():
-		return numberTest(field, wanted, v, general)
+		return numberTest(field, wanted, v, general), numberKernel(field, wanted, v)
 	case v.kind == kindText && collate == collateBinary && a <= affinityText:
-		return textTest(field, wanted, v.text, general)
+		return textTest(field, wanted, v.text, general), textKernel(field, wanted, v.text)
 	}
-	return general
+	return general, nil
 }
 
 // is compiles IS, where NULL equals NULL.
@@ -501,7 +506,7 @@ func (c *compiler) inConstants(operand evalFunc, a affinity, collate collation, 
 }
 
 // like compiles LIKE; SQLite (as Debian builds it) never matches a blob.
-func (c *compiler) like(e *expr) testFunc {
+func (c *compiler) like(e *expr) (testFunc, *kernel) {
 	text, pattern := c.compile(e.left), c.compile(e.right)
 	var escape evalFunc
 	constant := e.right.constant
@@ -513,7 +518,7 @@ func (c *compiler) like(e *expr) testFunc {
 		return func(f *frame) truth {
 			m, result := prepareLike(f, pattern(f), escape)
 			return matchLike(m, result, text(f))
-		}
+		}, nil
 	}
 	m, result := prepareLike(c.constants, pattern(c.constants), escape)
 	if c.constants.err != nil {
@@ -522,9 +527,26 @@ func (c *compiler) like(e *expr) testFunc {
 		return func(f *frame) truth {
 			f.err = err
 			return isNull
+		}, nil
+	}
+	test := func(f *frame) truth { return matchLike(m, result, text(f)) }
+	if m != nil && e.left.op == opColumn && !c.grouped && c.field(e.left.column) >= 0 {
+		return test, likeKernel(c.field(e.left.column), m)
+	}
+	return test, nil
+}
+
+// term compiles a term of WHERE, with its page form if the term as a whole has one.
+func (c *compiler) term(e *expr) (testFunc, *kernel) {
+	switch e.op {
+	case opEqual, opNotEqual, opLess, opLessEqual, opGreater, opGreaterEqual:
+		return c.compare(e.op, e.left, e.right)
+	case opLike:
+		if !e.not {
+			return c.like(e)
 		}
 	}
-	return func(f *frame) truth { return matchLike(m, result, text(f)) }
+	return c.test(e), nil
 }
 
 // prepareLike makes the matcher; without one, the result is already known.

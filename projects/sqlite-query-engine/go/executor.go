@@ -19,6 +19,8 @@ type execution struct {
 	lookup  cursor // the table behind a non-covering index
 	entry   record // the index entry, when the frame holds the table row
 	filter  []testFunc
+	kernels []*kernel // page forms of some of the filter's terms
+	spots   []spot
 	results []evalFunc
 	out     *renderer
 	items   int64 // rows that the scan gave to the filter
@@ -112,7 +114,11 @@ func (x *execution) compile(r *resolver, constants *frame, aggregated bool) {
 		c.source = x.plan.index
 	}
 	for _, term := range x.plan.filter {
-		x.filter = append(x.filter, c.test(term))
+		test, page := c.term(term)
+		x.filter = append(x.filter, test)
+		if page != nil {
+			x.kernels = append(x.kernels, page)
+		}
 	}
 	if aggregated {
 		x.compileGrouping(c, r)
@@ -409,11 +415,66 @@ func (x *execution) scanTable(consume func(*frame) bool) {
 	} else {
 		ok = c.seekRowid(low)
 	}
-	for ; ok && c.load() && f.rowid <= high; ok = c.next() {
-		if !x.take(consume) {
+	for ok {
+		if n := c.leaf(); x.leafEndsBy(n, high) {
+			if !x.takeLeaf(n, true, consume) {
+				return
+			}
+		} else if f.err != nil || !c.load() || f.rowid > high || !x.take(consume) {
 			return
 		}
+		ok = c.next()
 	}
+}
+
+// leafEndsBy says whether all rows of a leaf lie below the end of the range.
+func (x *execution) leafEndsBy(n *node, high int64) bool {
+	if high == math.MaxInt64 {
+		return true
+	}
+	last, ok := x.cursor.rowidOf(n, n.cells-1)
+	return ok && last <= high
+}
+
+// takeLeaf takes all entries of a leaf from the current one on and leaves the cursor on the last.
+// The kernels see the whole page before a single record is bound.
+func (x *execution) takeLeaf(n *node, direct bool, consume func(*frame) bool) bool {
+	c := &x.cursor
+	if len(x.kernels) == 0 || !direct {
+		for ; ; n.index++ {
+			if !c.loadCell(n, n.index) || !x.takeEntry(direct, consume) {
+				return false
+			}
+			if n.index+1 == n.cells {
+				return true
+			}
+		}
+	}
+	x.spots = x.spots[:0]
+	for cell := n.index; cell < n.cells; cell++ {
+		x.spots = append(x.spots, spot{cell: uint16(cell)})
+	}
+	kept := x.spots
+	limit := c.pager.maxLocal
+	if c.isIndex {
+		limit = c.pager.maxIndex
+	}
+	for _, k := range x.kernels {
+		locate(n, c.isIndex, limit, k.field, kept)
+		kept = k.reject(n.data, kept)
+	}
+	counted := n.index // the cells before this one are in items
+	for _, s := range kept {
+		n.index = int(s.cell)
+		x.items += int64(n.index - counted) // take counts the entry itself
+		counted = n.index + 1
+		if !c.loadCell(n, n.index) || !x.take(consume) {
+			return false
+		}
+	}
+	x.items += int64(n.cells - counted)
+	n.index = n.cells - 1
+	return true
 }
 
 // scanIndex walks each prefix's part of the index.
@@ -502,6 +563,13 @@ func (x *execution) scanPrefix(prefix []value, direct bool, consume func(*frame)
 		ok = c.seekIndex(&begin.bound, begin.after)
 	}
 	for ok {
+		if n := c.leaf(); n.leaf && !x.plan.reverse && x.leafInside(n, &end) {
+			if !x.takeLeaf(n, direct, consume) {
+				return false
+			}
+			ok = c.next()
+			continue
+		}
 		if !c.load() || !x.inside(&end) {
 			break
 		}
@@ -515,6 +583,11 @@ func (x *execution) scanPrefix(prefix []value, direct bool, consume func(*frame)
 		}
 	}
 	return c.rec.err == nil
+}
+
+// leafInside says whether the whole rest of a leaf lies before the edge.
+func (x *execution) leafInside(n *node, edge *part) bool {
+	return edge.open || (x.cursor.loadCell(n, n.cells-1) && x.inside(edge))
 }
 
 // seekBefore goes to the last entry before an edge.

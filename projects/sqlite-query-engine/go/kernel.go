@@ -3,20 +3,209 @@ package main
 import (
 	"encoding/binary"
 	"math"
+	"math/bits"
 	"strings"
 )
 
-// The kernels below are the innermost loops of a filter: a column of the current record against
-// a constant, straight from the record's bytes. What they do not know goes to the general test.
+// The kernels are the innermost loops of a filter: a column against a constant, straight from
+// the bytes. There are two forms of each. The page form looks at all cells of a leaf at once and
+// throws out those that surely fail; it keeps whatever it does not know, damage included. What
+// it keeps goes through the row form, which hands what it does not know to the general test.
 
-// numberTest compares a field with a number.
+// kernel is a WHERE term with a page form.
+type kernel struct {
+	field  int
+	reject func(data []byte, spots []spot) []spot // keeps, in place, what may pass
+}
+
+// spot is where a field of a cell lies on its page.
+type spot struct {
+	cell   uint16
+	at     uint16
+	serial uint16 // unknownSerial: the general path must look
+}
+
+const (
+	unknownSerial = math.MaxUint16
+	// cellHead is the most that payload size (two bytes here), rowid and header size take, so
+	// that one check of a cell's start covers them; eight more let the rowid be one load.
+	cellHead = 2 + 9 + 1 + 8
+)
+
+// locate finds a field in the given cells. The shape that it knows is the usual one: payload
+// below 16 kB and all on the page, header below 128 bytes, one-byte serial types before the field.
+func locate(n *node, isIndex bool, limit, field int, spots []spot) {
+	data := n.data
+	for i := range spots {
+		s := &spots[i]
+		s.serial = unknownSerial
+		at := int(binary.BigEndian.Uint16(n.pointer[2*int(s.cell):]))
+		if at+cellHead > len(data) {
+			continue
+		}
+		size := int(data[at])
+		at++
+		if size >= 0x80 {
+			low := int(data[at])
+			if low >= 0x80 {
+				continue
+			}
+			size = size&0x7f<<7 | low
+			at++
+		}
+		if !isIndex {
+			at += varintBytes(binary.LittleEndian.Uint64(data[at:]))
+		}
+		end := at + size
+		if size > limit || end > len(data) {
+			continue
+		}
+		header := int(data[at])
+		if header >= 0x80 || header > size || header < field+2 {
+			continue
+		}
+		body := at + header
+		types := data[at+1 : at+header]
+		long := byte(0)
+		for _, t := range types[:field] {
+			long |= t
+			body += int(serialBytes[t&0x7f])
+		}
+		serial := int(types[field])
+		if serial >= 0x80 {
+			if field+1 == len(types) || types[field+1] >= 0x80 {
+				continue
+			}
+			serial = serial&0x7f<<7 | int(types[field+1])
+		}
+		if long < 0x80 && body+contentBytes(serial) <= end {
+			s.at, s.serial = uint16(body), uint16(serial)
+		}
+	}
+}
+
+// varintBytes is the length of the varint that begins a little-endian word, 1 to 9.
+func varintBytes(word uint64) int {
+	return bits.TrailingZeros64(^word&0x8080808080808080)/8 + 1
+}
+
+func contentBytes(serial int) int {
+	if serial < serialBlob {
+		return int(serialBytes[serial])
+	}
+	return (serial - serialBlob) / 2
+}
+
+// text is the content of a located text or blob.
+func (s spot) text(data []byte) string {
+	begin := int(s.at)
+	return borrow(data[begin : begin+(int(s.serial)-serialBlob)/2])
+}
+
+// numberKernel rejects fields that do not compare as wanted with a number.
+func numberKernel(field int, wanted outcomes, constant value) *kernel {
+	limit, intLimit := constant.toReal(), constant.int()
+	limitIsInt := constant.kind == kindInt
+	exact := isExact(constant)
+	less, equal, greater := int(wanted&1), int(wanted>>1&1), int(wanted>>2)
+	reject := func(data []byte, spots []spot) []spot {
+		kept := 0
+		for _, s := range spots {
+			// The slot is written in any case and counted if wanted: a branch on the data would be
+			// mispredicted as often as the filter is undecided.
+			spots[kept] = s
+			switch {
+			case s.serial == serialReal && exact:
+				v := math.Float64frombits(binary.BigEndian.Uint64(data[s.at:]))
+				keep := 0
+				if v < limit {
+					keep = less
+				}
+				if v == limit {
+					keep = equal
+				}
+				if v > limit {
+					keep = greater
+				}
+				kept += keep
+			case s.serial == serialNull:
+			case s.serial <= serialOne && s.serial != serialReal:
+				v := decodeInt(uint64(s.serial), data[s.at:])
+				order := 0
+				if limitIsInt {
+					order = compareInts(v, intLimit)
+				} else {
+					order = compareIntReal(v, limit)
+				}
+				kept += int(wanted.holds(order))
+			default:
+				kept++
+			}
+		}
+		return spots[:kept]
+	}
+	return &kernel{field, reject}
+}
+
+// isExact says whether comparing reals with this number as a real is exact.
+func isExact(constant value) bool {
+	return constant.kind == kindReal || (constant.int() > -1<<53 && constant.int() < 1<<53)
+}
+
+// textKernel rejects fields that do not compare as wanted with a text, in the BINARY collation.
+func textKernel(field int, wanted outcomes, constant string) *kernel {
+	reject := func(data []byte, spots []spot) []spot {
+		kept := 0
+		for _, s := range spots {
+			spots[kept] = s
+			switch {
+			case s.serial == serialNull:
+			case s.serial == unknownSerial || s.serial < serialBlob || s.serial&1 == 0:
+				kept++
+			default:
+				kept += int(textHolds(wanted, s.text(data), constant))
+			}
+		}
+		return spots[:kept]
+	}
+	return &kernel{field, reject}
+}
+
+func textHolds(wanted outcomes, text, constant string) truth {
+	switch wanted {
+	case 0b010:
+		return truthOf(text == constant)
+	case 0b101:
+		return truthOf(text != constant)
+	}
+	return wanted.holds(strings.Compare(text, constant))
+}
+
+// likeKernel rejects texts that do not match.
+func likeKernel(field int, m *likeMatcher) *kernel {
+	reject := func(data []byte, spots []spot) []spot {
+		kept := 0
+		for _, s := range spots {
+			spots[kept] = s
+			switch {
+			case s.serial == serialNull:
+			case s.serial == unknownSerial || s.serial < serialBlob || s.serial&1 == 0:
+				kept++
+			case m.match(s.text(data)):
+				kept++
+			}
+		}
+		return spots[:kept]
+	}
+	return &kernel{field, reject}
+}
+
+// numberTest is the row form of numberKernel.
 func numberTest(field int, wanted outcomes, constant value, general testFunc) testFunc {
-	limit := constant.toReal()
+	limit, intLimit := constant.toReal(), constant.int()
 	less, equal, greater := wanted.holds(-1), wanted.holds(0), wanted.holds(1)
 	limitIsInt := constant.kind == kindInt
-	intLimit := constant.int()
-	// An integer limit that a real holds exactly can be compared with reals as a real.
-	exact := !limitIsInt || (intLimit > -1<<53 && intLimit < 1<<53)
+	exact := isExact(constant)
 	return func(f *frame) truth {
 		serial, content, ok := f.field(field)
 		if !ok {
@@ -36,27 +225,17 @@ func numberTest(field int, wanted outcomes, constant value, general testFunc) te
 			return equal
 		case serial == serialNull:
 			return isNull
+		case serial <= serialOne && limitIsInt:
+			return wanted.holds(compareInts(decodeInt(serial, content), intLimit))
 		case serial <= serialOne:
-			v := decodeInt(serial, content)
-			if !limitIsInt {
-				return wanted.holds(compareIntReal(v, limit))
-			}
-			switch {
-			case v < intLimit:
-				return less
-			case v > intLimit:
-				return greater
-			}
-			return equal
+			return wanted.holds(compareIntReal(decodeInt(serial, content), limit))
 		}
 		return general(f)
 	}
 }
 
-// textTest compares a field with a text, in the BINARY collation.
+// textTest is the row form of textKernel.
 func textTest(field int, wanted outcomes, constant string, general testFunc) testFunc {
-	onlyEquality := wanted == outcomesOf(opEqual) || wanted == outcomesOf(opNotEqual)
-	ifEqual, ifNot := wanted.holds(0), wanted.holds(1)
 	return func(f *frame) truth {
 		serial, content, ok := f.field(field)
 		switch {
@@ -66,12 +245,7 @@ func textTest(field int, wanted outcomes, constant string, general testFunc) tes
 			return isNull
 		case serial < serialBlob || serial&1 == 0:
 			return general(f)
-		case onlyEquality:
-			if borrow(content) == constant {
-				return ifEqual
-			}
-			return ifNot
 		}
-		return wanted.holds(strings.Compare(borrow(content), constant))
+		return textHolds(wanted, borrow(content), constant)
 	}
 }

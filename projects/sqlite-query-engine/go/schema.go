@@ -510,7 +510,7 @@ func evaluateConstant(sql string) (value, bool) {
 	}
 	c := &compiler{constants: &frame{}}
 	v := c.compile(e)(c.constants)
-	return v, c.err == nil && c.constants.err == nil
+	return v, c.constants.err == nil
 }
 
 func (d *declaration) tableConstraint(p *parser) {

@@ -581,11 +581,11 @@ func divide(a, b value) value {
 }
 
 func remainder(a, b value) value {
-	a, b = a.numeric(), b.numeric()
 	if a.kind == kindNull || b.kind == kindNull {
 		return null
 	}
-	x, y := a.toInt(), b.toInt()
+	x, y := a.toInt(), b.toInt() // of the texts themselves: '1e2' is 1 here
+	a, b = a.numeric(), b.numeric()
 	if y == 0 {
 		return null
 	}
