@@ -1,0 +1,333 @@
+//! One repeat: open, read, scan, filter, aggregate, render. Memory is kept from one repeat to the next, results are not.
+
+const std = @import("std");
+const aggregate = @import("aggregate.zig");
+const decimal = @import("decimal.zig");
+const failure = @import("failure.zig");
+const filter = @import("filter.zig");
+const options = @import("options.zig");
+const output = @import("output.zig");
+const record = @import("record.zig");
+const render = @import("render.zig");
+const scan = @import("scan.zig");
+const Input = @import("input.zig").Input;
+const Plan = @import("plan.zig").Plan;
+const Record = record.Record;
+const Error = failure.Error;
+
+const read_bytes = 256 << 10;
+const byte_order_mark = "\xef\xbb\xbf";
+
+pub const Job = struct {
+    gpa: std.mem.Allocator,
+    io: std.Io,
+    request: *const options.Options,
+    why: *failure.Failure,
+    input_name: []const u8,
+    input_memory: Input.Memory = .{},
+    groups: aggregate.Groups,
+    scanner: scan.Scanner,
+    /// Where the plan of one repeat lives.
+    arena: std.heap.ArenaAllocator,
+    plan: ?Plan = null,
+    numbers: []?decimal.Decimal = &.{},
+
+    /// data[record_start..length] is read and not worked on. Behind `length`, `scan.padding_bytes` are readable.
+    data: []u8 = &.{},
+    length: usize = 0,
+    record_start: usize = 0,
+    at_end: bool = false,
+
+    /// Data records of this repeat.
+    items: u64 = 0,
+    skipped: u64 = 0,
+
+    slow_ends: std.ArrayList(u32) = .empty,
+    key: std.ArrayList(u8) = .empty,
+    scratch: record.Scratch = .empty,
+    order: std.ArrayList(u32) = .empty,
+
+    pub fn init(gpa: std.mem.Allocator, io: std.Io, request: *const options.Options, seed: u64, why: *failure.Failure) Job {
+        return .{
+            .gpa = gpa,
+            .io = io,
+            .request = request,
+            .why = why,
+            .input_name = if (std.mem.eql(u8, request.input_path, "-")) "standard input" else request.input_path,
+            .groups = .{ .gpa = gpa, .seed = seed, .max_groups = request.max_groups },
+            .scanner = .{ .delimiter = request.delimiter },
+            .arena = .init(gpa),
+        };
+    }
+
+    /// Does the whole job once.
+    pub fn run(self: *Job, answer: *output.Answer) Error!void {
+        var input = try Input.open(self.io, self.gpa, self.request.input_path, self.request.compression, &self.input_memory, self.why);
+        defer input.close();
+        try self.begin(&input);
+        try self.readRecords(&input);
+        if (self.plan == null) return self.why.bad("{f}: empty input: no header", .{failure.escaped(self.input_name)});
+        const renderer: render.Renderer = .{ .request = self.request, .plan = &self.plan.?, .groups = &self.groups, .answer = answer };
+        try renderer.render(self.gpa, &self.order);
+    }
+
+    /// Forgets the repeat before, reads the first block and steps over a byte order mark.
+    fn begin(self: *Job, input: *Input) Error!void {
+        _ = self.arena.reset(.retain_capacity);
+        self.plan = null;
+        self.items = 0;
+        self.skipped = 0;
+        self.length = 0;
+        self.record_start = 0;
+        self.at_end = false;
+        self.scanner.restart(0);
+        self.scanner.newlines = 0;
+        while (self.length < byte_order_mark.len and !self.at_end) try self.readMore(input);
+        if (std.mem.startsWith(u8, self.data[0..self.length], byte_order_mark)) {
+            self.record_start = byte_order_mark.len;
+            self.scanner.restart(byte_order_mark.len);
+        }
+    }
+
+    fn readRecords(self: *Job, input: *Input) Error!void {
+        while (true) {
+            const stop = try self.scanner.run(self.gpa, self.data, self.length, self.at_end);
+            try self.finishRecords();
+            switch (stop) {
+                .full => {},
+                .starved => {
+                    if (self.at_end) return self.lastRecord();
+                    try self.readMore(input);
+                },
+                .irregular => try self.slowRecord(input),
+            }
+        }
+    }
+
+    /// What is left behind the last record end is a record too.
+    fn lastRecord(self: *Job) Error!void {
+        if (self.record_start == self.length) return;
+        switch (try self.readSlowly()) {
+            .starved => unreachable,
+            .unterminated_quote => return self.failRecord("unterminated quote", .{}),
+            .done => |done| try self.finishSlow(done.problem, done.next),
+        }
+    }
+
+    /// Reads a record that the scan does not understand, and lets the scan go on behind it.
+    fn slowRecord(self: *Job, input: *Input) Error!void {
+        while (true) switch (try self.readSlowly()) {
+            .starved => {
+                self.scanner.end_count = 0;
+                try self.readMore(input);
+            },
+            .unterminated_quote => return self.failRecord("unterminated quote", .{}),
+            .done => |done| return self.finishSlow(done.problem, done.next),
+        };
+    }
+
+    fn readSlowly(self: *Job) Error!record.Outcome {
+        return record.readSlowly(self.data[0..self.length], self.record_start, self.request.delimiter, self.at_end, &self.slow_ends, self.gpa);
+    }
+
+    fn finishSlow(self: *Job, problem: record.Problem, next: usize) Error!void {
+        const before = self.line() - 1;
+        const found: Record = .{ .data = self.data, .start = self.record_start, .ends = self.slow_ends.items };
+        if (problem != .none) {
+            try self.checkLength(self.rawLength(next));
+            try self.badShape(found, "text after closing quote", .{});
+        } else {
+            try self.handle(found, true);
+        }
+        const newlines = std.mem.countScalar(u8, self.data[self.record_start..next], '\n');
+        self.record_start = next;
+        self.scanner.restart(next);
+        self.scanner.newlines = before + newlines;
+    }
+
+    /// Hands on the records that the scan completed.
+    fn finishRecords(self: *Job) Error!void {
+        const scanner = &self.scanner;
+        var first: usize = 0;
+        for (scanner.records[0..scanner.record_count]) |up_to| {
+            const ends = scanner.ends[first..up_to];
+            first = up_to;
+            const next = ends[ends.len - 1] + 1;
+            try self.handle(.{ .data = self.data, .start = self.record_start, .ends = ends }, scanner.invalid_utf8);
+            self.record_start = next;
+        }
+        scanner.compact(0);
+        // What is wrong may lie in the record that is not complete yet.
+        if (self.record_start >= scanner.position) scanner.invalid_utf8 = false;
+    }
+
+    /// Moves what is left to the front and reads another block behind it.
+    fn readMore(self: *Job, input: *Input) Error!void {
+        const left = self.length - self.record_start;
+        // A record and its line end; more than that can only be too long.
+        if (left > self.request.max_record_bytes + 2) return self.tooLong();
+        std.mem.copyForwards(u8, self.data[0..left], self.data[self.record_start..self.length]);
+        self.scanner.compact(self.record_start);
+        self.record_start = 0;
+        self.length = left;
+        if (self.data.len < left + read_bytes + scan.padding_bytes) {
+            self.data = try self.gpa.realloc(self.data, left * 2 + read_bytes + scan.padding_bytes);
+        }
+        const room = self.data[left .. self.data.len - scan.padding_bytes];
+        const count = try input.read(room);
+        self.length += count;
+        if (count == 0) {
+            self.at_end = true;
+            @memset(self.data[self.length..][0..scan.padding_bytes], 0);
+        }
+    }
+
+    // --- one record ---
+
+    /// Takes one record of any kind: an empty line, the header, a data record.
+    inline fn handle(self: *Job, found: Record, check_utf8: bool) Error!void {
+        if (self.plan) |*plan| {
+            if (found.ends.len == plan.width and plan.width > 1 and !check_utf8) {
+                const bytes = found.ends[found.ends.len - 1] - found.start;
+                if (bytes <= self.request.max_record_bytes) {
+                    self.items += 1;
+                    return self.take(plan, found);
+                }
+            }
+        }
+        return self.handleChecked(found, check_utf8);
+    }
+
+    noinline fn handleChecked(self: *Job, found: Record, check_utf8: bool) Error!void {
+        if (found.isEmpty()) return;
+        const text = found.text();
+        try self.checkLength(text.len);
+        const invalid = check_utf8 and !std.unicode.utf8ValidateSlice(text);
+        if (self.plan == null) {
+            if (invalid) return self.failRecord("invalid UTF-8", .{});
+            return self.header(found);
+        }
+        const width = self.plan.?.width;
+        if (found.ends.len != width) return self.badShape(found, "{d} fields, expected {d}", .{ found.ends.len, width });
+        if (invalid) return self.badShape(found, "invalid UTF-8", .{});
+        self.items += 1;
+        return self.take(&self.plan.?, found);
+    }
+
+    /// The first record: the names of the columns, or with --no-header their number.
+    fn header(self: *Job, found: Record) Error!void {
+        const arena = self.arena.allocator();
+        const names = try arena.alloc([]const u8, found.ends.len);
+        for (names, 0..) |*name, column| {
+            name.* = if (self.request.no_header)
+                try std.fmt.allocPrint(arena, "{d}", .{column + 1})
+            else
+                try arena.dupe(u8, try found.field(column, self.gpa, &self.scratch));
+        }
+        self.plan = try Plan.init(self.request, names, arena, self.input_name, self.why);
+        self.numbers = try arena.alloc(?decimal.Decimal, self.plan.?.values.items.len);
+        try self.groups.reset(self.plan.?.values.items.len);
+        if (!self.request.no_header) return;
+        self.items += 1;
+        return self.take(&self.plan.?, found);
+    }
+
+    /// A data record of sound shape: filters, numbers, group.
+    inline fn take(self: *Job, plan: *const Plan, found: Record) Error!void {
+        for (plan.filters) |*planned| {
+            if (!(self.passes(planned.filter, planned.column, found) catch |err| return self.badNumber(err, found, planned.column))) return;
+        }
+        for (plan.values.items, self.numbers) |value, *number| {
+            const text = try found.field(value.column, self.gpa, &self.scratch);
+            number.* = null;
+            if (text.len == 0) continue;
+            number.* = if (value.is_numeric)
+                decimal.parsePadded(text) catch |err| return self.badNumber(err, found, value.column)
+            else
+                .{ .mantissa = 0, .scale = 0 };
+        }
+        const number = self.groups.find(try self.keyOf(plan, found)) catch |err| return switch (err) {
+            error.OutOfMemory => |e| e,
+            error.TooManyGroups => self.failRecord("more than {d} groups (--max-groups)", .{self.request.max_groups}),
+        };
+        self.groups.list.items[number].rows += 1;
+        for (self.groups.accumulatorsOf(number), self.numbers) |*column, maybe| {
+            const value = maybe orelse continue;
+            column.add(value) catch return self.sumOutOfRange(number);
+        }
+    }
+
+    inline fn passes(self: *Job, wanted: *const filter.Filter, column: usize, found: Record) (decimal.ParseError || error{OutOfMemory})!bool {
+        const text = try found.field(column, self.gpa, &self.scratch);
+        if (!wanted.operator.isOrdered()) return wanted.holdsText(text);
+        if (text.len == 0) return false;
+        return wanted.holdsNumber(try decimal.parsePadded(text));
+    }
+
+    /// The bytes that tell groups apart: the field itself, or every field behind its length.
+    inline fn keyOf(self: *Job, plan: *const Plan, found: Record) error{OutOfMemory}![]const u8 {
+        if (plan.keys.len == 1) return found.field(plan.keys[0], self.gpa, &self.scratch);
+        self.key.clearRetainingCapacity();
+        for (plan.keys) |column| {
+            const text = try found.field(column, self.gpa, &self.scratch);
+            try self.key.ensureUnusedCapacity(self.gpa, render.KeyFields.length_bytes + text.len);
+            self.key.appendSliceAssumeCapacity(std.mem.asBytes(&std.mem.nativeToLittle(u32, @intCast(text.len))));
+            self.key.appendSliceAssumeCapacity(text);
+        }
+        return self.key.items;
+    }
+
+    // --- what can be wrong ---
+
+    /// The physical line where the current record starts.
+    fn line(self: *const Job) u64 {
+        const scanned = @max(self.scanner.position, self.record_start);
+        return self.scanner.newlines - std.mem.countScalar(u8, self.data[self.record_start..scanned], '\n') + 1;
+    }
+
+    fn failRecord(self: *Job, comptime format: []const u8, args: anytype) error{Failed} {
+        return self.why.bad("{f}: line {d}: " ++ format, .{ failure.escaped(self.input_name), self.line() } ++ args);
+    }
+
+    /// A row of the wrong shape: it counts, and then it fails or is left out.
+    noinline fn badShape(self: *Job, found: Record, comptime format: []const u8, args: anytype) Error!void {
+        _ = found;
+        if (self.plan == null or self.request.on_error == .fail) return self.failRecord(format, args);
+        self.items += 1;
+        self.skipped += 1;
+    }
+
+    noinline fn badNumber(self: *Job, err: (decimal.ParseError || error{OutOfMemory}), found: Record, column: usize) Error!void {
+        const what = switch (err) {
+            error.OutOfMemory => |e| return e,
+            error.NotANumber, error.OutOfRange => |e| filter.describe(e),
+        };
+        if (self.request.on_error == .skip) {
+            self.skipped += 1;
+            return;
+        }
+        const text = try found.field(column, self.gpa, &self.scratch);
+        return self.failRecord("column {f}: {s}: {f}", .{ failure.escaped(self.plan.?.column_names[column]), what, failure.quoted(text) });
+    }
+
+    noinline fn sumOutOfRange(self: *Job, number: usize) Error {
+        const group = self.groups.list.items[number];
+        return self.failRecord("sum out of range in group {f}", .{failure.quoted(self.groups.keyOf(group))});
+    }
+
+    fn checkLength(self: *Job, bytes: usize) Error!void {
+        if (bytes > self.request.max_record_bytes) return self.tooLong();
+    }
+
+    fn tooLong(self: *Job) Error {
+        return self.failRecord("record longer than {d} bytes (--max-record-bytes)", .{self.request.max_record_bytes});
+    }
+
+    /// The length of the current record without its line end, given where the next one starts.
+    fn rawLength(self: *const Job, next: usize) usize {
+        var end = next;
+        if (end > self.record_start and self.data[end - 1] == '\n') end -= 1;
+        if (end < next and end > self.record_start and self.data[end - 1] == '\r') end -= 1;
+        return end - self.record_start;
+    }
+};
