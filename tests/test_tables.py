@@ -216,6 +216,19 @@ def test_stale_lanes_are_marked(roots: Roots) -> None:
     assert check(roots) == [f"{place}: stale: the sources of zig have changed since this result"]
 
 
+def test_a_partial_result_wins_nothing(roots: Roots) -> None:
+    """A result without one of the lanes, or one that was interrupted, is called partial and counts for nobody."""
+    partial = fresh(roots, {"go": 900_000_000, "rust": 500_000_000, "null": 500_000_000})
+    interrupted = fresh(roots, {**builders.TIMES, "zig": 800_000_000})
+    interrupted["cases"][0]["stop"] = "interrupted"
+    for raw, status in ((partial, "partial: without zig"), (interrupted, "partial: interrupted")):
+        shutil.rmtree(roots.root / "results", ignore_errors=True)
+        store(roots, raw)
+        tables.tables(roots=roots)
+        assert f"| {status} | **Rust** |" in everything(roots)["PLAN.md"].decode()
+        assert "*No results yet.*" in everything(roots)["SUMMARY.md"].decode()
+
+
 def test_a_failed_lane_is_shown(roots: Roots) -> None:
     """A lane without a verdict has a row with its state and reason, and the project's status says so."""
     raw = fresh(roots)
@@ -225,6 +238,22 @@ def test_a_failed_lane_is_shown(roots: Roots) -> None:
     text = everything(roots)
     assert "| - | Go | **run-failed**: digest differs \\| &lt;b&gt; |" in text["project"].decode()
     assert "failed: go" in text["PLAN.md"].decode()
+
+
+def test_two_regimes_show_their_rounds(roots: Roots) -> None:
+    """Where the rounds of a ratio fall into two groups, the table says so and shows every round."""
+    raw = fresh(roots, {**builders.TIMES, "zig": 500_000_000})
+    samples = raw["cases"][0]["samples"]
+    for index, (arm, turn) in enumerate(zip(samples["arm"], samples["round"], strict=True)):
+        if arm == "zig" and turn % 2:
+            samples["wall_ns"][index] = samples["wall_ns"][index] * 3 // 2
+            samples["flags"][index] = ["noisy"]
+    store(roots, raw)
+    tables.tables(roots=roots)
+    text = everything(roots)["project"].decode()
+    assert "; 6 noisy runs; " in text
+    assert "unresolved; tie without noisy rounds; two regimes |" in text or "two regimes |" in text
+    assert re.search(r"Two regimes, Zig over Rust: ratio of medians [\d.]+x; round by round( [\d.]+){12}\.", text)
 
 
 def test_values_follow_the_data(roots: Roots) -> None:
@@ -316,7 +345,7 @@ def test_preferred_environment() -> None:
     """The Docker environment that covers most projects is preferred; host results never are."""
 
     def made(environment: str, slug: str, runner: str, day: int) -> Summary:
-        return Summary(Path("x"), slug, f"2026-11-{day:02}", environment, runner, "bench", (), complete=True)
+        return Summary(Path("x"), slug, f"2026-11-{day:02}", environment, runner, "bench", (), (), complete=True)
 
     many = [
         made("a", "x", "docker", 1),
@@ -379,7 +408,7 @@ def _poison(raw: Any, value: str) -> Any:
     return raw
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(value=HOSTILE)
 def test_no_result_injects_anything_anywhere(value: str) -> None:
     """With a hostile text in every field, even past validation, no table has HTML, a link or a marker."""

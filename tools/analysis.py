@@ -48,6 +48,8 @@ class Comparison:
     verdict: Verdict
     quiet_verdict: Verdict | None
     """The verdict without noisy rounds, if it is another one."""
+    rounds: tuple[float, ...] = ()
+    """A over B, round by round: what is shown when there are two regimes."""
 
     @property
     def settled(self) -> bool:
@@ -154,7 +156,8 @@ class _Judge:
         verdict = stats.decide(ratio, self.null, self.steal_share)
         quiet = self._paired(a, b, self.noisy) if self.noisy else None
         other = stats.decide(stats.paired_ratio(*quiet, self.alpha), self.null, self.steal_share) if quiet else verdict
-        return Comparison(a, b, ratio, verdict, other if other is not verdict else None)
+        rounds = tuple(first / second for first, second in zip(*paired, strict=True))
+        return Comparison(a, b, ratio, verdict, other if other is not verdict else None, rounds)
 
     def _paired(self, a: str, b: str, without: set[int] | frozenset[int]) -> tuple[list[float], list[float]] | None:
         """List the metric of two arms over the rounds that both ran."""

@@ -46,13 +46,15 @@ def plan(evidences: Evidences) -> str:
 
 
 def status(row: Row, evidence: Evidence | None) -> str:
-    """Say how far a row is: planned, unmeasured, failed, stale or done."""
+    """Say how far a row is: planned, unmeasured, failed, stale, partial or done."""
     if evidence is None:
         return "unmeasured" if row.project else "planned"
     if evidence.failed:
         return "failed: " + ", ".join(evidence.failed)
     if evidence.stale_lanes:
         return "stale: " + ", ".join(evidence.stale_lanes)
+    if evidence.missing or evidence.interrupted:
+        return "partial: " + (f"without {', '.join(evidence.missing)}" if evidence.missing else "interrupted")
     return "done"
 
 
@@ -157,7 +159,7 @@ def _measured(evidences: Evidences) -> Iterator[tuple[Row, Evidence]]:
 def _fresh(evidences: Evidences, *, headline_only: bool) -> Iterator[tuple[Row, Evidence, Analysis]]:
     """Yield cases that count: every lane right, and made from the sources that are there now."""
     for row, evidence in _measured(evidences):
-        if not evidence.failed and not evidence.stale_lanes:
+        if evidence.counts:
             chosen = [evidence.headline] if headline_only else evidence.analyses.values()
             yield from ((row, evidence, analysis) for analysis in chosen)
 

@@ -10,7 +10,7 @@ from tools.analysis import FAR_FROM_FLOOR
 from tools.wording import STALE, STALE_NOTE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from tools.analysis import Analysis
     from tools.record import Arm
@@ -41,10 +41,12 @@ def case_table(evidence: Evidence, analysis: Analysis) -> str:
     rows += [_peer_row(evidence, analysis, peer, len(peers)) for peer in peers]
     missing = [arm for arm in arms.values() if arm.name not in analysis.figures and arm.role != "null"]
     rows += [_absent_row(arm, analysis, len(head)) for arm in missing]
+    noisy = sum(figures.noisy_runs for figures in analysis.figures.values())
     runs = max((figures.runs for figures in analysis.figures.values()), default=0)
+    work = f"{md.count(case.items)} {md.text(evidence.result.item.plural, 30)} x {md.count(case.repeats)} repeats a run"
     title = (
-        f"**{md.text(case.title)}** (`{case.name}`): {md.count(case.items)} {md.text(evidence.result.item.plural, 30)}"
-        f" x {md.count(case.repeats)} repeats a run, {runs} rounds, stopped by {case.stop}; {wording.noise(analysis)}"
+        f"**{md.text(case.title)}** (`{case.name}`): {work}, {runs} rounds, stopped by {case.stop};"
+        f" {noisy} noisy runs; {wording.noise(analysis)}"
     )
     notes = [title, md.table(head, rows, numbers_from=2)]
     if len(analysis.groups) > 1:
@@ -55,7 +57,18 @@ def case_table(evidence: Evidence, analysis: Analysis) -> str:
         names = ", ".join(wording.program(arms[lane]) for lane in far)
         basis = f"more than {FAR_FROM_FLOOR:.0f} times the floor by {md.text(case.floor_basis)}"
         notes.append(f"Far from the limit ({basis}): {names}.")
-    return "\n\n".join(notes)
+    return "\n\n".join([*notes, *_two_regimes(evidence, analysis)])
+
+
+def _two_regimes(evidence: Evidence, analysis: Analysis) -> Iterator[str]:
+    """Show the rounds of a ratio that one number does not describe."""
+    for group in analysis.groups:
+        for lane, comparison in group.to_leader.items():
+            if comparison.ratio.two_regimes:
+                pair = " over ".join(wording.program(evidence.result.arms[name]) for name in (lane, group.leader))
+                medians = md.factor(comparison.ratio.ratio_of_medians)
+                rounds = " ".join(md.significant(value) for value in comparison.rounds)
+                yield f"Two regimes, {pair}: ratio of medians {medians}; round by round {rounds}."
 
 
 def _figures(evidence: Evidence, analysis: Analysis, arm: str) -> tuple[list[str], list[str]]:

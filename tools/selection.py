@@ -33,6 +33,8 @@ class Evidence:
 
     result: Result
     stale: frozenset[str]
+    missing: tuple[str, ...] = ()
+    """Lanes and cases of the project that this result does not have."""
 
     @cached_property
     def analyses(self) -> dict[str, Analysis]:
@@ -53,6 +55,16 @@ class Evidence:
             for lane in self.result.lanes
             if lane.state in bad or any(case.states[lane.name].state in bad for case in self.result.cases)
         ]
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether somebody stopped the run before it was precise or out of budget."""
+        return any(case.stop == "interrupted" for case in self.result.cases)
+
+    @property
+    def counts(self) -> bool:
+        """Whether it may count in wins: whole, every lane right, and made from the sources that are there now."""
+        return not (self.failed or self.missing or self.interrupted or self.stale_lanes)
 
     @property
     def stale_lanes(self) -> list[str]:
@@ -84,14 +96,15 @@ class Evidences:
 
     def of(self, row: Row, workload: str = MAIN_WORKLOAD) -> Evidence | None:
         """Give the result that speaks for a row, if there is one."""
-        lanes = set(row.project.lanes) if row.project else set()
+        wanted = _wanted(row.project, workload)
         candidates = [one for one in self._summaries if (one.slug, one.workload) == (row.slug, workload)]
         if not candidates:
             return None
-        best = max(candidates, key=lambda one: (*_standing(one, self.preferred, lanes), one.created_at))
+        best = max(candidates, key=lambda one: (*_standing(one, self.preferred, wanted), one.created_at))
         if best.path not in self._loaded:
             loaded = result.load(best.path)
-            self._loaded[best.path] = Evidence(loaded, self._stale(loaded, row.project))
+            missing = tuple(sorted(wanted - {*best.lanes, *best.cases}))
+            self._loaded[best.path] = Evidence(loaded, self._stale(loaded, row.project), missing)
         return self._loaded[best.path]
 
     def all(self) -> list[tuple[Row, Evidence | None]]:
@@ -124,7 +137,14 @@ def preferred_environment(summaries: Sequence[Summary]) -> str | None:
     return max(newest, key=lambda name: (covered[name], newest[name]), default=None)
 
 
-def _standing(one: Summary, preferred: str | None, lanes: set[str]) -> tuple[bool, bool, bool]:
-    """Order results before their dates: preferred environment, Docker, and all lanes measured to the end."""
+def _wanted(project: Project | None, workload: str) -> set[str]:
+    """Name the lanes and cases that a whole result of a project has."""
+    if project is None:
+        return set()
+    return {*project.lanes, *(case.name for case in project.cases if workload in case.workloads)}
+
+
+def _standing(one: Summary, preferred: str | None, wanted: set[str]) -> tuple[bool, bool, bool]:
+    """Order results before their dates: preferred environment, Docker, and all lanes and cases measured to the end."""
     docker = one.runner == "docker"
-    return docker and one.environment == preferred, docker, one.complete and lanes <= set(one.lanes)
+    return docker and one.environment == preferred, docker, one.complete and wanted <= {*one.lanes, *one.cases}

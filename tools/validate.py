@@ -42,6 +42,7 @@ class Summary:
     runner: str
     workload: str
     lanes: tuple[str, ...]
+    cases: tuple[str, ...]
     complete: bool
 
 
@@ -157,13 +158,14 @@ def _summarise(tree: Mapping[str, Any]) -> dict[str, Any]:
         "runner": tree["environment"]["runner"],
         "workload": tree["plan"]["workload"],
         "lanes": tree["plan"]["lanes"],
+        "cases": [case["name"] for case in tree["cases"]],
         "complete": all(case["stop"] != "interrupted" for case in tree["cases"]),
     }
 
 
 def _summary(path: Path, raw: Mapping[str, Any]) -> Summary:
     """Make a summary of its index entry."""
-    return Summary(path=path, **{**raw, "lanes": tuple(raw["lanes"])})
+    return Summary(path=path, **{**raw, "lanes": tuple(raw["lanes"]), "cases": tuple(raw["cases"])})
 
 
 def _read_index(index: Path) -> dict[str, Any]:
