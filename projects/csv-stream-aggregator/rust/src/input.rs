@@ -18,6 +18,8 @@ const COMPRESSED_BLOCK_BYTES: usize = 64 << 10;
 /// Frames that ask for more memory than we promise to use are refused.
 const MAX_ZSTD_WINDOW_BYTES: u64 = 32 << 20;
 
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
 /// How the input is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
@@ -31,7 +33,7 @@ impl Compression {
     fn of(head: &[u8]) -> Self {
         match head {
             [0x1f, 0x8b, ..] => Self::Gzip,
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            _ if head.starts_with(&ZSTD_MAGIC) => Self::Zstd,
             _ => Self::None,
         }
     }
@@ -204,7 +206,13 @@ impl<R: BufRead> ZstdReader<R> {
     /// Starts the next frame; false when the input ends here.
     fn next_frame(&mut self) -> io::Result<bool> {
         while !self.input.fill_buf()?.is_empty() {
-            match self.decoder.reset(&mut self.input) {
+            let mut head = [0; 5];
+            self.input.read_exact(&mut head)?;
+            // The crate lets a reserved bit of the frame header pass; the format does not.
+            if head.starts_with(&ZSTD_MAGIC) && head[4] & 0x08 != 0 {
+                return Err(io::Error::other("reserved bit set in frame header"));
+            }
+            match self.decoder.reset(head.chain(&mut self.input)) {
                 Ok(()) => {
                     (self.in_frame, self.frame_bytes) = (true, 0);
                     return Ok(true);
