@@ -124,13 +124,13 @@ class LauncherClient:
         if not head:
             raise LauncherError("the launcher ended in the middle of a request")
         verb, length = protocol.parse_head(head)
-        body = b""
-        while len(body) < length:
-            part = self._from.read(length - len(body))
-            if not part:
+        parts: list[bytes] = []
+        while length > 0:
+            parts.append(self._from.read(length))
+            if not parts[-1]:
                 raise LauncherError("the launcher ended in the middle of a reply")
-            body = body + part if body else part
-        return verb, protocol.parse_fields(body)
+            length -= len(parts[-1])
+        return verb, protocol.parse_fields(b"".join(parts))
 
 
 def _expect(wanted: str, verb: str, fields: dict[str, bytes]) -> dict[str, bytes]:

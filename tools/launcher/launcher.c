@@ -47,7 +47,8 @@
  *           wall_ns user_ns sys_ns max_rss_bytes minor_faults major_faults voluntary_switches
  *           involuntary_switches: user_ns to involuntary_switches cover the program and the children it waited for
  *           leftover: descendants that had to be killed;  unkilled: those that would not die
- *           oom_kills: victims of the cgroup's OOM killer during the run
+ *           oom_kills: victims of the OOM killer in the lane's (in a container, the container's) cgroup during the run;
+ *           kind is oom when the program itself was one
  *           psi_some_us: growth of CPU pressure, absent where the kernel does not say
  *           steal_ticks, total_ticks: of all CPUs together
  *           stdout, stderr: at most cap bytes;  dropped_bytes: what came beyond it (overflow drop)
@@ -240,6 +241,7 @@ static struct {
     int term_fd;     /* signalfd: time to go */
     int chld_fd;     /* signalfd: a child ended */
     int psi_fd, stat_fd;
+    char oom_path[PATH_MAX + 32]; /* the file with the OOM killer's count, "" where there is none */
     bool is_keeper;
     int last_id;
     struct keeper keepers[MAX_KEEPERS];
@@ -307,12 +309,12 @@ static struct process *find_process(struct processes *list, pid_t pid)
     return low < list->count && list->items[low].pid == pid ? &list->items[low] : NULL;
 }
 
-static bool is_keeper_pid(pid_t pid)
+static struct keeper *keeper_of_pid(pid_t pid)
 {
     for (int i = 0; i < self.keeper_count; i++)
         if (self.keepers[i].pid == pid)
-            return true;
-    return false;
+            return &self.keepers[i];
+    return NULL;
 }
 
 /* Mark every descendant of this process except the keepers and what is theirs; returns how many are alive. */
@@ -324,7 +326,7 @@ static size_t mark_tree(struct processes *list)
         changed = false;
         for (size_t i = 0; i < list->count; i++) {
             struct process *p = &list->items[i];
-            if (p->ours || is_keeper_pid(p->pid))
+            if (p->ours || keeper_of_pid(p->pid) != NULL)
                 continue;
             struct process *parent = p->parent == me ? NULL : find_process(list, p->parent);
             if (p->parent != me && (parent == NULL || !parent->ours))
@@ -389,8 +391,11 @@ static void drain_signals(int fd)
 static bool reap(void)
 {
     pid_t pid;
-    while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
-        ;
+    while ((pid = waitpid(-1, NULL, WNOHANG)) > 0) {
+        struct keeper *keeper = keeper_of_pid(pid);
+        if (keeper != NULL)
+            keeper->pid = 0; /* the number may be given to another process now */
+    }
     return pid < 0 && errno == ECHILD;
 }
 
@@ -678,6 +683,23 @@ static void limit_pids(void)
         self.pids_how = HOW_CGROUP1;
 }
 
+/*
+ * Where the OOM killer counts its victims: in the group that limits the lane, else (in a container, whose own limit
+ * holds) in the group this process is in.
+ */
+static void find_oom_count(void)
+{
+    char mount[PATH_MAX], dir[PATH_MAX], *path = self.oom_path;
+    if (self.memory_how == HOW_CGROUP2)
+        snprintf(path, sizeof self.oom_path, "%s/memory.events", self.tree.dir);
+    else if (self.memory_how == HOW_CGROUP1)
+        snprintf(path, sizeof self.oom_path, "%s/memory.oom_control", self.memory.dir);
+    else if (own_group_dir("memory", mount, dir))
+        snprintf(path, sizeof self.oom_path, "%s/memory.oom_control", dir);
+    else if (own_group_dir(NULL, mount, dir))
+        snprintf(path, sizeof self.oom_path, "%s/memory.events", dir);
+}
+
 static void set_up_cgroups(void)
 {
     self.tree = self.memory = self.pids_group = (struct cgroup){.lock_fd = -1};
@@ -686,6 +708,7 @@ static void set_up_cgroups(void)
         make_tree_group();
     limit_memory();
     limit_pids();
+    find_oom_count();
 }
 
 static void drop_cgroups(void)
@@ -695,17 +718,10 @@ static void drop_cgroups(void)
     drop_group(&self.tree);
 }
 
-/* How many processes the OOM killer took in our memory group so far. */
 static int64_t oom_kills(void)
 {
-    char path[PATH_MAX + 32], text[1024];
-    if (self.memory_how == HOW_CGROUP2)
-        snprintf(path, sizeof path, "%s/memory.events", self.tree.dir);
-    else if (self.memory_how == HOW_CGROUP1)
-        snprintf(path, sizeof path, "%s/memory.oom_control", self.memory.dir);
-    else
-        return 0;
-    if (!get_file(path, text, sizeof text))
+    char text[1024];
+    if (!get_file(self.oom_path, text, sizeof text))
         return 0;
     char *found = strstr(text, "oom_kill ");
     return found != NULL ? atoll(found + 9) : 0;
@@ -914,7 +930,6 @@ static long clone3_call(struct clone_args *args, int (*function)(void *), void *
     __asm__ volatile("syscall\n\t"
                      "testq %%rax, %%rax\n\t"
                      "jnz 1f\n\t"
-                     "xorl %%ebp, %%ebp\n\t"
                      "movq %[argument], %%rdi\n\t"
                      "callq *%[function]\n\t"
                      "movl %%eax, %%edi\n\t"
@@ -931,7 +946,6 @@ static long clone3_call(struct clone_args *args, int (*function)(void *), void *
     register long x8 __asm__("x8") = SYS_clone3;
     __asm__ volatile("svc #0\n\t"
                      "cbnz x0, 1f\n\t"
-                     "mov x29, xzr\n\t"
                      "mov x0, %[argument]\n\t"
                      "blr %[function]\n\t"
                      "mov x8, #93\n\t"
@@ -1202,8 +1216,8 @@ static bool prepare(struct run *run)
     s->program = r->program != NULL ? r->program : r->args[0];
     s->env = r->env != NULL ? r->env : empty;
     s->parent = getpid();
-    s->stdin_fd = open(r->stdin_path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (s->stdin_fd < 0)
+    s->stdin_fd = open(r->stdin_path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); /* a FIFO must not hold us */
+    if (s->stdin_fd < 0 || fcntl(s->stdin_fd, F_SETFL, 0) != 0)
         return fail(s, "stdin") == 0;
     if (!open_stream(&run->out, &s->stdout_fd, r->stdout_cap) || !open_stream(&run->err, &s->stderr_fd, r->stderr_cap))
         return fail(s, "pipe") == 0;
@@ -1449,7 +1463,7 @@ __attribute__((noreturn)) static void keeper_main(int socket, const struct reque
 static void forget_keeper(struct keeper *keeper)
 {
     close(keeper->socket);
-    while (waitpid(keeper->pid, NULL, 0) < 0 && errno == EINTR)
+    while (keeper->pid > 0 && waitpid(keeper->pid, NULL, 0) < 0 && errno == EINTR)
         ;
     *keeper = self.keepers[--self.keeper_count];
 }
@@ -1569,7 +1583,7 @@ static void end_keepers(void)
         close(self.keepers[i].socket);
     int64_t deadline = now_ns() + 3LL * KILL_DEADLINE_MS * 1000000;
     for (int i = 0; i < self.keeper_count; i++)
-        while (waitpid(self.keepers[i].pid, NULL, WNOHANG) == 0) {
+        while (self.keepers[i].pid > 0 && waitpid(self.keepers[i].pid, NULL, WNOHANG) == 0) {
             if (now_ns() > deadline)
                 kill(self.keepers[i].pid, SIGKILL);
             drain_signals(self.chld_fd);
@@ -1702,7 +1716,7 @@ static int64_t option_number(const char *name, const char *text)
     return value;
 }
 
-static int compare_nothing_spawn_loop(int64_t count, char **program)
+static int spawn_loop(int64_t count, char **program)
 {
     int64_t *wall_ns = must(calloc((size_t)count, sizeof *wall_ns));
     for (int64_t i = 0; i < count; i++) {
@@ -1744,7 +1758,7 @@ int main(int argc, char **argv)
     char verb[32], *body;
     size_t count;
     if (argc >= 4 && strcmp(argv[1], "--spawn-loop") == 0)
-        return compare_nothing_spawn_loop(option_number(argv[1], argv[2]), argv + 3);
+        return spawn_loop(option_number(argv[1], argv[2]), argv + 3);
     parse_options(argc, argv);
     reset_signals();
     open_signals();
