@@ -229,6 +229,22 @@ def test_a_partial_result_wins_nothing(roots: Roots) -> None:
         assert "*No results yet.*" in everything(roots)["SUMMARY.md"].decode()
 
 
+def test_shared_runners_must_agree(roots: Roots) -> None:
+    """A verdict from CI runners counts only when three jobs about the same sources say the same."""
+    say(roots, "<!-- deadheat:claim sqlite scan winner rust -->Rust wins.<!-- /deadheat -->")
+    seen = []
+    for day, zig_ns in ((1, 800_000_000), (2, 800_000_000), (3, 505_000_000), (4, 800_000_000)):
+        raw = fresh(roots, {**builders.TIMES, "zig": zig_ns}, created_at=f"2026-11-0{day}T00:00:00Z")
+        raw["environment"]["ci"] = True
+        store(roots, raw)
+        tables.tables(roots=roots)
+        plan = everything(roots)["PLAN.md"].decode()
+        seen.append(re.findall(r"\| done \| (.*?) \|", plan)[0])
+        assert bool(check(roots)) == (day < 4)
+    assert seen == ["Rust (1 of 3 CI jobs)", "Rust (2 of 3 CI jobs)", "tie: Rust, Zig (1 of 3 CI jobs)", "**Rust**"]
+    assert "| Rust | 1 | 0 | 1 |" in everything(roots)["SUMMARY.md"].decode()
+
+
 def test_a_failed_lane_is_shown(roots: Roots) -> None:
     """A lane without a verdict has a row with its state and reason, and the project's status says so."""
     raw = fresh(roots)
@@ -345,7 +361,9 @@ def test_preferred_environment() -> None:
     """The Docker environment that covers most projects is preferred; host results never are."""
 
     def made(environment: str, slug: str, runner: str, day: int) -> Summary:
-        return Summary(Path("x"), slug, f"2026-11-{day:02}", environment, runner, "bench", (), (), complete=True)
+        return Summary(
+            Path("x"), slug, f"2026-11-{day:02}", environment, runner, "bench", (), (), ci=False, complete=True
+        )
 
     many = [
         made("a", "x", "docker", 1),

@@ -94,6 +94,12 @@ class Analysis:
     groups: tuple[Group, ...]
     reference: str
 
+    @property
+    def first_place(self) -> tuple[str | None, frozenset[str]]:
+        """Who wins the main group, or who ties for it: what two runs must agree in to confirm each other."""
+        group = self.main_group
+        return (group.winner, frozenset(group.tied)) if group else (None, frozenset())
+
     def group_of(self, lane: str) -> Group | None:
         """Find the group that a lane is ranked in."""
         return next((group for group in self.groups if lane in group.to_leader), None)

@@ -157,11 +157,12 @@ def _measured(evidences: Evidences) -> Iterator[tuple[Row, Evidence]]:
 
 
 def _fresh(evidences: Evidences, *, headline_only: bool) -> Iterator[tuple[Row, Evidence, Analysis]]:
-    """Yield cases that count: every lane right, and made from the sources that are there now."""
+    """Yield cases that count: whole and fresh results, confirmed where the machine was a shared runner."""
     for row, evidence in _measured(evidences):
         if evidence.counts:
             chosen = [evidence.headline] if headline_only else evidence.analyses.values()
-            yield from ((row, evidence, analysis) for analysis in chosen)
+            confirmed = (analysis for analysis in chosen if evidence.confirmed(analysis.case.name))
+            yield from ((row, evidence, analysis) for analysis in confirmed)
 
 
 def cases(evidences: Evidences) -> str:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tools.validate import Summary
 
 MAIN_WORKLOAD = "bench"
+CI_JOBS = 3
+MAX_OTHERS = 8  # results of other jobs that are looked at, the newest first
 
 
 @dataclass
@@ -35,6 +37,8 @@ class Evidence:
     stale: frozenset[str]
     missing: tuple[str, ...] = ()
     """Lanes and cases of the project that this result does not have."""
+    others: tuple[Result, ...] = ()
+    """Results of other CI jobs about the same sources: shared runners must agree (MEASURING.md 15)."""
 
     @cached_property
     def analyses(self) -> dict[str, Analysis]:
@@ -45,6 +49,16 @@ class Evidence:
     def headline(self) -> Analysis:
         """Statistics of the case that short tables show."""
         return self.analyses[self.result.headline.name]
+
+    def agreeing(self, name: str) -> int:
+        """Count the results, this one among them, that say the same of the first place of a case."""
+        mine = self.analyses[name].first_place
+        found = [analyse(other, case) for other in self.others for case in other.cases if case.name == name]
+        return 1 + sum(one.first_place == mine for one in found)
+
+    def confirmed(self, name: str) -> bool:
+        """Whether the first place of a case may be claimed: on a shared CI runner only when three jobs agree."""
+        return not self.result.environment.ci or self.agreeing(name) >= CI_JOBS
 
     @property
     def failed(self) -> list[str]:
@@ -104,12 +118,21 @@ class Evidences:
         if best.path not in self._loaded:
             loaded = result.load(best.path)
             missing = tuple(sorted(wanted - {*best.lanes, *best.cases}))
-            self._loaded[best.path] = Evidence(loaded, self._stale(loaded, row.project), missing)
+            others = self._other_jobs(best, loaded, candidates) if best.ci else ()
+            self._loaded[best.path] = Evidence(loaded, self._stale(loaded, row.project), missing, others)
         return self._loaded[best.path]
 
     def all(self) -> list[tuple[Row, Evidence | None]]:
         """Pair every row with its evidence."""
         return [(row, self.of(row)) for row in self.rows]
+
+    def _other_jobs(self, best: Summary, loaded: Result, candidates: list[Summary]) -> tuple[Result, ...]:
+        """Load the newest results of other CI jobs with the same runner and the same sources."""
+        jobs = [one for one in candidates if one.ci and one.runner == best.runner and one.path != best.path]
+        newest = sorted(jobs, key=lambda one: one.created_at, reverse=True)[:MAX_OTHERS]
+        sources = {lane.name: lane.source_sha256 for lane in loaded.lanes}
+        others = [result.load(one.path) for one in newest]
+        return tuple(one for one in others if {lane.name: lane.source_sha256 for lane in one.lanes} == sources)
 
     def _stale(self, loaded: Result, project: Project | None) -> frozenset[str]:
         """Find arms that were made from other sources than those that are there now."""

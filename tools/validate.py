@@ -43,6 +43,7 @@ class Summary:
     workload: str
     lanes: tuple[str, ...]
     cases: tuple[str, ...]
+    ci: bool
     complete: bool
 
 
@@ -159,6 +160,7 @@ def _summarise(tree: Mapping[str, Any]) -> dict[str, Any]:
         "workload": tree["plan"]["workload"],
         "lanes": tree["plan"]["lanes"],
         "cases": [case["name"] for case in tree["cases"]],
+        "ci": tree["environment"]["ci"],
         "complete": all(case["stop"] != "interrupted" for case in tree["cases"]),
     }
 

@@ -64,6 +64,9 @@ def claim(evidences: Evidences, words: tuple[str, ...]) -> str | None:
     if evidence is None:
         return "there is no result"
     analysis = _analysis(evidence, words[1])
+    name = analysis.case.name
+    if words[2] in FIRST_PLACE and not evidence.confirmed(name):
+        return f"only {evidence.agreeing(name)} CI jobs agree; shared runners need three"
     try:
         return None if CLAIMS[words[2]](analysis, words[3:]) else wording.outcome(analysis, evidence)
     except ValueError as error:
@@ -183,6 +186,7 @@ def _memory_below(analysis: Analysis, words: tuple[str, ...]) -> bool:
     return words[0] in analysis.figures and analysis.figures[words[0]].max_rss_bytes < limit
 
 
+FIRST_PLACE = ("winner", "tie", "faster", "beats-peer")
 CLAIMS: dict[str, Callable[[Analysis, tuple[str, ...]], bool]] = {
     "winner": _wins,
     "tie": _tie,

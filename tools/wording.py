@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tools import markdown as md
+from tools.selection import CI_JOBS
 from tools.stats import Verdict
 
 if TYPE_CHECKING:
@@ -57,11 +58,13 @@ def outcome(analysis: Analysis, evidence: Evidence) -> str:
     group = analysis.main_group
     if group is None:
         return md.DASH
-    arms = evidence.result.arms
+    arms, name = evidence.result.arms, analysis.case.name
+    jobs = "" if evidence.confirmed(name) else f" ({evidence.agreeing(name)} of {CI_JOBS} CI jobs)"
     if group.winner is not None:
-        return f"**{program(arms[group.winner])}**"
+        shown = program(arms[group.winner])
+        return f"{shown}{jobs}" if jobs else f"**{shown}**"
     if group.tied:
-        return "tie: " + ", ".join(program(arms[lane]) for lane in group.tied)
+        return "tie: " + ", ".join(program(arms[lane]) for lane in group.tied) + jobs
     return "undecided" if len(group.to_leader) > 1 else "no rival"
 
 
