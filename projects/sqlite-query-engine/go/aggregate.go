@@ -20,6 +20,7 @@ type aggregate struct {
 	distinct  bool
 	argument  evalFunc
 	collation collation
+	key       []byte // scratch of DISTINCT
 }
 
 // aggregateState is what one group remembers for one aggregate.
@@ -60,32 +61,36 @@ func (c *compiler) aggregate(e *expr) aggregate {
 
 // add takes a row into the state. For MIN and MAX it says whether the row is the one that bare
 // columns come from.
-func (a *aggregate) add(s *aggregateState, f *frame, key []byte) (takesRow bool, scratch []byte) {
+func (a *aggregate) add(s *aggregateState, f *frame) (takesRow bool) {
 	if a.kind == countRows {
 		s.count++
-		return false, key
+		return false
 	}
 	v := a.argument(f)
 	if v.kind == kindNull {
-		return s.count == 0, key
+		return s.count == 0
 	}
-	if a.distinct && a.kind <= averageValues {
-		if s.distinct == nil {
-			s.distinct = &keyTable{}
-		}
-		key = appendKey(key[:0], v, a.collation)
-		if _, isNew := s.distinct.find(key); !isNew {
-			return false, key
-		}
+	if a.distinct && a.kind <= averageValues && !a.isNew(s, v) {
+		return false
 	}
 	s.count++
 	switch a.kind {
 	case sumValues, totalValues, averageValues:
 		s.sum(v)
 	case minimum, maximum:
-		return a.extreme(s, v), key
+		return a.extreme(s, v)
 	}
-	return false, key
+	return false
+}
+
+// isNew says whether a DISTINCT aggregate sees a value for the first time.
+func (a *aggregate) isNew(s *aggregateState, v value) bool {
+	if s.distinct == nil {
+		s.distinct = &keyTable{}
+	}
+	a.key = appendKey(a.key[:0], v, a.collation)
+	_, isNew := s.distinct.find(a.key)
+	return isNew
 }
 
 // sum adds as SQLite 3.40 does: integers exactly, and everything once more as a plain double.
@@ -155,7 +160,6 @@ type grouping struct {
 	saved      []kept           // len(bare) for each group
 	groups     int
 	scratch    []byte
-	argument   []byte
 }
 
 // add takes a row into its group.
@@ -176,9 +180,7 @@ func (g *grouping) add(f *frame) bool {
 	takesRow := isNew
 	base := number * len(g.aggregates)
 	for i := range g.aggregates {
-		var takes bool
-		takes, g.argument = g.aggregates[i].add(&g.states[base+i], f, g.argument)
-		if i == g.governor {
+		if takes := g.aggregates[i].add(&g.states[base+i], f); i == g.governor {
 			takesRow = takes
 		}
 	}
@@ -189,6 +191,26 @@ func (g *grouping) add(f *frame) bool {
 		}
 	}
 	return true
+}
+
+// onlyCounts says whether the rows themselves do not matter.
+func (g *grouping) onlyCounts() bool {
+	for i := range g.aggregates {
+		if g.aggregates[i].kind != countRows {
+			return false
+		}
+	}
+	return len(g.keys) == 0 && len(g.bare) == 0
+}
+
+// count takes rows that nobody looked at.
+func (g *grouping) count(rows int) {
+	if g.groups == 0 {
+		g.open()
+	}
+	for i := range g.states {
+		g.states[i].count += int64(rows)
+	}
 }
 
 // open begins a new group.

@@ -157,20 +157,17 @@ func (c *compiler) fallback(number int) (v value, isReal bool) {
 
 func (c *compiler) arithmetic(e *expr) evalFunc {
 	left, right := c.compile(e.left), c.compile(e.right)
-	var operate func(a, b value) value
 	switch e.op {
 	case opAdd:
-		operate = add
+		return func(f *frame) value { return add(left(f), right(f)) }
 	case opSubtract:
-		operate = subtract
+		return func(f *frame) value { return subtract(left(f), right(f)) }
 	case opMultiply:
-		operate = multiply
+		return func(f *frame) value { return multiply(left(f), right(f)) }
 	case opDivide:
-		operate = divide
-	default:
-		operate = remainder
+		return func(f *frame) value { return divide(left(f), right(f)) }
 	}
-	return func(f *frame) value { return operate(left(f), right(f)) }
+	return func(f *frame) value { return remainder(left(f), right(f)) }
 }
 
 func (c *compiler) operation(e *expr) evalFunc {

@@ -21,6 +21,8 @@ type execution struct {
 	filter  []testFunc
 	kernels []*kernel // page forms of some of the filter's terms
 	spots   []spot
+	// The kernels decide the whole filter / the query only counts rows.
+	decisive, countOnly bool
 	results []evalFunc
 	out     *renderer
 	items   int64 // rows that the scan gave to the filter
@@ -120,8 +122,10 @@ func (x *execution) compile(r *resolver, constants *frame, aggregated bool) {
 			x.kernels = append(x.kernels, page)
 		}
 	}
+	x.decisive = len(x.kernels) == len(x.filter)
 	if aggregated {
 		x.compileGrouping(c, r)
+		x.countOnly = x.grouping.onlyCounts()
 		c = &compiler{table: x.table, constants: constants, grouped: true, saved: savedColumns(q)}
 		if q.having != nil {
 			x.filter = append(x.filter, c.test(q.having))
@@ -352,11 +356,14 @@ func (x *execution) scan(consume func(*frame) bool) {
 }
 
 // take counts a loaded row and offers it to filter and consumer.
-func (x *execution) take(consume func(*frame) bool) bool {
+func (x *execution) take(consume func(*frame) bool) bool { return x.offer(false, consume) }
+
+// offer is take for a row whose filter may be decided already.
+func (x *execution) offer(decided bool, consume func(*frame) bool) bool {
 	f := &x.frame
 	x.items++
 	f.arena = f.arena[:0]
-	if x.passes(f) && f.err == nil && !consume(f) {
+	if (decided || x.passes(f)) && f.err == nil && !consume(f) {
 		return false
 	}
 	return f.err == nil
@@ -440,6 +447,12 @@ func (x *execution) leafEndsBy(n *node, high int64) bool {
 // The kernels see the whole page before a single record is bound.
 func (x *execution) takeLeaf(n *node, direct bool, consume func(*frame) bool) bool {
 	c := &x.cursor
+	if x.countOnly && len(x.filter) == 0 {
+		x.items += int64(n.cells - n.index)
+		x.grouping.count(n.cells - n.index)
+		n.index = n.cells - 1
+		return true
+	}
 	if len(x.kernels) == 0 || !direct {
 		for ; ; n.index++ {
 			if !c.loadCell(n, n.index) || !x.takeEntry(direct, consume) {
@@ -465,10 +478,15 @@ func (x *execution) takeLeaf(n *node, direct bool, consume func(*frame) bool) bo
 	}
 	counted := n.index // the cells before this one are in items
 	for _, s := range kept {
+		decided := x.decisive && !s.unsure
+		if decided && x.countOnly {
+			x.grouping.count(1)
+			continue
+		}
 		n.index = int(s.cell)
-		x.items += int64(n.index - counted) // take counts the entry itself
+		x.items += int64(n.index - counted) // offer counts the entry itself
 		counted = n.index + 1
-		if !c.loadCell(n, n.index) || !x.take(consume) {
+		if !c.loadCell(n, n.index) || !x.offer(decided, consume) {
 			return false
 		}
 	}

@@ -9,8 +9,8 @@ import (
 
 // The kernels are the innermost loops of a filter: a column against a constant, straight from
 // the bytes. There are two forms of each. The page form looks at all cells of a leaf at once and
-// throws out those that surely fail; it keeps whatever it does not know, damage included. What
-// it keeps goes through the row form, which hands what it does not know to the general test.
+// throws out those that fail; whatever it does not know, damage included, it keeps and marks as
+// unsure. Those go through the row form, which hands what it does not know to the general test.
 
 // kernel is a WHERE term with a page form.
 type kernel struct {
@@ -22,7 +22,8 @@ type kernel struct {
 type spot struct {
 	cell   uint16
 	at     uint16
-	serial uint16 // unknownSerial: the general path must look
+	serial uint16
+	unsure bool // a kernel could not tell: the row form must
 }
 
 const (
@@ -32,6 +33,18 @@ const (
 	cellHead = 2 + 9 + 1 + 8
 )
 
+// shortSerialBytes is serialBytes for all values of a byte. Those that begin a longer varint get
+// a size that no page has, which saves a branch a field.
+var shortSerialBytes = func() (sizes [256]uint32) {
+	for t := range sizes {
+		sizes[t] = 1 << 20
+		if t < len(serialBytes) {
+			sizes[t] = uint32(serialBytes[t])
+		}
+	}
+	return sizes
+}()
+
 // locate finds a field in the given cells. The shape that it knows is the usual one: payload
 // below 16 kB and all on the page, header below 128 bytes, one-byte serial types before the field.
 func locate(n *node, isIndex bool, limit, field int, spots []spot) {
@@ -39,6 +52,8 @@ func locate(n *node, isIndex bool, limit, field int, spots []spot) {
 	for i := range spots {
 		s := &spots[i]
 		s.serial = unknownSerial
+		unsure := s.unsure
+		s.unsure = true
 		at := int(binary.BigEndian.Uint16(n.pointer[2*int(s.cell):]))
 		if at+cellHead > len(data) {
 			continue
@@ -66,10 +81,8 @@ func locate(n *node, isIndex bool, limit, field int, spots []spot) {
 		}
 		body := at + header
 		types := data[at+1 : at+header]
-		long := byte(0)
 		for _, t := range types[:field] {
-			long |= t
-			body += int(serialBytes[t&0x7f])
+			body += int(shortSerialBytes[t])
 		}
 		serial := int(types[field])
 		if serial >= 0x80 {
@@ -78,8 +91,8 @@ func locate(n *node, isIndex bool, limit, field int, spots []spot) {
 			}
 			serial = serial&0x7f<<7 | int(types[field+1])
 		}
-		if long < 0x80 && body+contentBytes(serial) <= end {
-			s.at, s.serial = uint16(body), uint16(serial)
+		if body+contentBytes(serial) <= end {
+			s.at, s.serial, s.unsure = uint16(body), uint16(serial), unsure
 		}
 	}
 }
@@ -139,6 +152,7 @@ func numberKernel(field int, wanted outcomes, constant value) *kernel {
 				}
 				kept += int(wanted.holds(order))
 			default:
+				spots[kept].unsure = true
 				kept++
 			}
 		}
@@ -161,6 +175,7 @@ func textKernel(field int, wanted outcomes, constant string) *kernel {
 			switch {
 			case s.serial == serialNull:
 			case s.serial == unknownSerial || s.serial < serialBlob || s.serial&1 == 0:
+				spots[kept].unsure = true
 				kept++
 			default:
 				kept += int(textHolds(wanted, s.text(data), constant))
@@ -190,6 +205,7 @@ func likeKernel(field int, m *likeMatcher) *kernel {
 			switch {
 			case s.serial == serialNull:
 			case s.serial == unknownSerial || s.serial < serialBlob || s.serial&1 == 0:
+				spots[kept].unsure = true
 				kept++
 			case m.match(s.text(data)):
 				kept++

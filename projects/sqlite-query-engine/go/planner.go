@@ -46,7 +46,6 @@ type constraint struct {
 	op        operator // opEqual, opIn, opLess, opLessEqual, opGreater, opGreaterEqual
 	column    int
 	collation collation
-	anyOrder  bool // IS NULL: the collation does not matter
 	values    []value
 	used      bool
 }
@@ -145,7 +144,6 @@ func (k *planner) constrain(term int) {
 	}
 	if op == opIs {
 		c.op = opEqual
-		c.anyOrder = v.kind == kindNull
 	} else if v.kind == kindNull {
 		c.values = nil
 	}
@@ -369,7 +367,8 @@ func (p *plan) upperRowid(c *constraint) {
 func (k *planner) findRange(column int, collate collation) (lower, upper *constraint) {
 	for i := range k.constraints {
 		c := &k.constraints[i]
-		if c.column != column || c.collation != collate {
+		// Numbers compare alike in every collation, so that the rowid's does not matter.
+		if c.column != column || (c.collation != collate && column != rowidColumn) {
 			continue
 		}
 		switch c.op {
@@ -394,7 +393,7 @@ func (k *planner) equalityPrefix(x *index) []*constraint {
 		var best *constraint
 		for i := range k.constraints {
 			c := &k.constraints[i]
-			if c.column != key.column || !c.isEquality() || (c.collation != key.collation && !c.anyOrder) {
+			if c.column != key.column || !c.isEquality() || c.collation != key.collation {
 				continue
 			}
 			if c.op == opIn && haveIn {
@@ -580,9 +579,6 @@ func (k *planner) rowsInOrder(p *plan, q *query) bool {
 	isConstant := func(at int) bool { return p.access == accessIndex && at < p.equal && len(p.prefixes) == 1 }
 	at, reverse, decided := 0, false, false
 	for _, term := range q.orderBy {
-		if term.expr.constant {
-			continue
-		}
 		if !isColumn(term.expr) {
 			return false
 		}
@@ -655,8 +651,8 @@ func (p *plan) describe(q *query, aggregated bool) []string {
 	if len(q.groupBy) > 0 {
 		details = append(details, "USE TEMP B-TREE FOR GROUP BY")
 	}
-	single := aggregated && len(q.groupBy) == 0 // one row needs neither
-	if q.distinct && !single {
+	single := aggregated && len(q.groupBy) == 0 // one row needs no order
+	if q.distinct {
 		details = append(details, "USE TEMP B-TREE FOR DISTINCT")
 	}
 	if len(q.orderBy) > 0 && !single && !p.ordered && !p.groupOrder {

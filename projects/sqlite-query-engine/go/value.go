@@ -584,6 +584,9 @@ func remainder(a, b value) value {
 	if a.kind == kindNull || b.kind == kindNull {
 		return null
 	}
+	if a.kind == kindInt && b.kind == kindInt && b.int() > 0 {
+		return intValue(a.int() % b.int())
+	}
 	x, y := a.toInt(), b.toInt() // of the texts themselves: '1e2' is 1 here
 	a, b = a.numeric(), b.numeric()
 	if y == 0 {
