@@ -598,6 +598,8 @@ EXPLAINS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("SELECT * FROM p WHERE c = 'x' ORDER BY d", ("SEARCH p USING INDEX p_c (c=?)", "USE TEMP B-TREE FOR ORDER BY")),
     ("SELECT * FROM p ORDER BY id, b", ("SCAN p",)),
+    ("SELECT * FROM p ORDER BY id, a + 1, b DESC", ("SCAN p",)),
+    ("SELECT * FROM p ORDER BY nullif(7, 0), id", ("SCAN p", "USE TEMP B-TREE FOR ORDER BY")),
     ("SELECT * FROM p WHERE d ISNULL", ("SEARCH p USING INDEX p_d (d=?)",)),
     ("SELECT * FROM p WHERE a = NULL", ("SEARCH p USING INDEX p_a (a=?)",)),
     ("SELECT * FROM p WHERE a = 1 + abs(-2)", ("SEARCH p USING INDEX p_a (a=?)",)),
