@@ -1,8 +1,6 @@
 //! The groups: found by key, kept in blocks, listed in the order of the answer.
 
-use std::hash::{BuildHasher, Hasher};
-
-use foldhash::fast::RandomState;
+use std::hash::{BuildHasher, RandomState};
 
 use crate::aggregate::ColumnState;
 use crate::failure::{Result, bad_request};
@@ -18,9 +16,92 @@ const MAX_KEY_BYTES: usize = 1 << 30;
 #[derive(Clone, Copy, Default)]
 struct Group {
     rows: u64,
+    ends: KeyEnds,
     key_block: u32,
     key_offset: u32,
-    key_length: u32,
+}
+
+/// The length of a key and its first and last bytes, which overlap in a short one.
+/// Up to sixteen bytes that is all of it: most keys are compared without a look at
+/// where they are stored.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct KeyEnds {
+    first: u64,
+    last: u64,
+    length: u32,
+}
+
+impl KeyEnds {
+    #[inline]
+    fn of(key: &[u8]) -> Self {
+        let length = key.len() as u32;
+        let (first, last) = if let (Some(first), Some(last)) =
+            (key.first_chunk::<8>(), key.last_chunk::<8>())
+        {
+            (u64::from_le_bytes(*first), u64::from_le_bytes(*last))
+        } else if let (Some(first), Some(last)) = (key.first_chunk::<4>(), key.last_chunk::<4>()) {
+            (
+                u32::from_le_bytes(*first).into(),
+                u32::from_le_bytes(*last).into(),
+            )
+        } else if let (Some(&first), Some(&last)) = (key.first(), key.last()) {
+            (
+                u64::from_le_bytes([first, key[key.len() / 2], last, 0, 0, 0, 0, 0]),
+                0,
+            )
+        } else {
+            (0, 0)
+        };
+        Self {
+            first,
+            last,
+            length,
+        }
+    }
+
+    fn is_whole_key(self) -> bool {
+        self.length <= 16
+    }
+}
+
+/// Hashes keys by multiplying and folding, seeded anew in each process: nobody can
+/// prepare a file whose keys all collide.
+struct KeyHasher {
+    seeds: [u64; 2],
+}
+
+impl KeyHasher {
+    fn new() -> Self {
+        let random = RandomState::new();
+        Self {
+            seeds: [random.hash_one(1), random.hash_one(2)],
+        }
+    }
+
+    #[inline]
+    fn hash(&self, key: &[u8], ends: KeyEnds) -> u64 {
+        let start = self.seeds[0] ^ u64::from(ends.length);
+        if ends.is_whole_key() {
+            return fold(ends.first ^ self.seeds[1], ends.last ^ start);
+        }
+        self.hash_long(key, start)
+    }
+
+    /// Sixteen bytes at a time; the last sixteen may overlap those before.
+    fn hash_long(&self, key: &[u8], start: u64) -> u64 {
+        let mix = |state, sixteen: &[u8; 16]| {
+            let words = u128::from_le_bytes(*sixteen);
+            fold(words as u64 ^ self.seeds[1], (words >> 64) as u64 ^ state)
+        };
+        let state = key.as_chunks().0.iter().fold(start, mix);
+        key.last_chunk().map_or(state, |last| mix(state, last))
+    }
+}
+
+#[inline]
+fn fold(left: u64, right: u64) -> u64 {
+    let product = u128::from(left) * u128::from(right);
+    product as u64 ^ (product >> 64) as u64
 }
 
 struct Block {
@@ -30,7 +111,7 @@ struct Block {
 
 /// Open addressing over slots that hold 32 bits of the hash and a group number plus one.
 pub struct GroupTable {
-    hasher: RandomState,
+    hasher: KeyHasher,
     slots: Vec<u64>,
     blocks: Vec<Block>,
     key_blocks: Vec<Vec<u8>>, // each filled up to its capacity, never beyond
@@ -45,7 +126,7 @@ const TAG: u64 = !0xffff_ffff;
 impl GroupTable {
     pub fn new(max_groups: usize) -> Self {
         Self {
-            hasher: RandomState::default(),
+            hasher: KeyHasher::new(),
             slots: vec![0; 1024],
             blocks: Vec::new(),
             key_blocks: Vec::new(),
@@ -75,7 +156,7 @@ impl GroupTable {
     pub fn key(&self, number: usize) -> &[u8] {
         let group = self.group(number);
         let from = group.key_offset as usize;
-        &self.key_blocks[group.key_block as usize][from..from + group.key_length as usize]
+        &self.key_blocks[group.key_block as usize][from..from + group.ends.length as usize]
     }
 
     /// The aggregated columns of one group.
@@ -97,26 +178,23 @@ impl GroupTable {
         &self.blocks[number / BLOCK_GROUPS].groups[number % BLOCK_GROUPS]
     }
 
-    fn hash(&self, key: &[u8]) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write(key);
-        hasher.finish()
-    }
-
     /// The number of the group with this key, which is made if it is new.
     #[inline]
     pub fn find(&mut self, key: &[u8]) -> Result<usize> {
-        let hash = self.hash(key);
+        let ends = KeyEnds::of(key);
+        let hash = self.hasher.hash(key, ends);
         let mask = self.slots.len() - 1;
         let mut at = hash as usize & mask;
         loop {
             let slot = self.slots[at];
             if slot == 0 {
-                return self.insert(key, at, hash & TAG);
+                return self.insert(key, ends, at, hash & TAG);
             }
             if slot & TAG == hash & TAG {
                 let number = (slot & !TAG) as usize - 1;
-                if self.key(number) == key {
+                if self.group(number).ends == ends
+                    && (ends.is_whole_key() || self.key(number) == key)
+                {
                     return Ok(number);
                 }
             }
@@ -125,7 +203,7 @@ impl GroupTable {
     }
 
     #[cold]
-    fn insert(&mut self, key: &[u8], at: usize, tag: u64) -> Result<usize> {
+    fn insert(&mut self, key: &[u8], ends: KeyEnds, at: usize, tag: u64) -> Result<usize> {
         let number = self.count;
         if number == self.max_groups {
             let most = self.max_groups;
@@ -149,9 +227,9 @@ impl GroupTable {
         let block = &mut self.blocks[number / BLOCK_GROUPS];
         block.groups[number % BLOCK_GROUPS] = Group {
             rows: 0,
+            ends,
             key_block,
             key_offset,
-            key_length: key.len() as u32,
         };
         let from = number % BLOCK_GROUPS * self.columns;
         block.states[from..from + self.columns].fill(ColumnState::default());
@@ -184,7 +262,8 @@ impl GroupTable {
         let mut slots = vec![0; 2 * self.slots.len()];
         let mask = slots.len() - 1;
         for number in 0..self.count {
-            let hash = self.hash(self.key(number));
+            let key = self.key(number);
+            let hash = self.hasher.hash(key, KeyEnds::of(key));
             let mut at = hash as usize & mask;
             while slots[at] != 0 {
                 at = (at + 1) & mask;
@@ -276,6 +355,25 @@ mod tests {
             .collect();
         expected.sort();
         assert_eq!(sorted, expected);
+    }
+
+    #[test]
+    fn keys_of_any_length_are_told_apart() {
+        let mut table = GroupTable::new(1000);
+        table.reset(0);
+        let key: Vec<u8> = (0..40).collect();
+        for length in 0..key.len() {
+            for changed in 0..=length {
+                let mut other = key[..length].to_vec();
+                if let Some(byte) = other.get_mut(changed) {
+                    *byte ^= 0x80;
+                }
+                let expected = table.count;
+                assert_eq!(table.find(&other).unwrap(), expected);
+                assert_eq!(table.find(&other).unwrap(), expected);
+                assert_eq!(table.key(expected), other);
+            }
+        }
     }
 
     #[test]
