@@ -104,10 +104,13 @@ pub fn call<'r>(
     if function == Function::Hex {
         return hex(&first);
     }
-    if first.is_null()
-        || second.as_ref().is_some_and(Value::is_null)
-        || third.as_ref().is_some_and(Value::is_null)
-    {
+    if first.is_null() || second.as_ref().is_some_and(Value::is_null) {
+        return Ok(Value::Null);
+    }
+    if function == Function::Replace {
+        return replace(first, &second.unwrap_or(Value::Null), &third.unwrap_or(Value::Null));
+    }
+    if third.as_ref().is_some_and(Value::is_null) {
         return Ok(Value::Null);
     }
     match function {
@@ -122,7 +125,6 @@ pub fn call<'r>(
         }
         Function::Instr => Ok(instr(&first, &second.unwrap_or(Value::Null))),
         Function::Substr => Ok(substr(first, &second.unwrap_or(Value::Null), third.as_ref())),
-        Function::Replace => replace(first, &second.unwrap_or(Value::Null), &third.unwrap_or(Value::Null)),
         _ => unreachable!("handled above"),
     }
 }
@@ -157,7 +159,10 @@ fn extreme<'r>(
 fn abs(value: &Value<'_>) -> Result<Value<'static>> {
     match value {
         Value::Int(i) => i.checked_abs().map(Value::Int).ok_or_else(|| Error::input("integer overflow")),
-        other => Ok(Value::real(other.to_real().abs())),
+        other => {
+            let real = other.to_real();
+            Ok(Value::real(if real < 0.0 { -real } else { real })) // -0.0 stays, as in SQLite
+        }
     }
 }
 
@@ -199,7 +204,7 @@ fn hex(value: &Value<'_>) -> Result<Value<'static>> {
 fn unicode(value: &Value<'_>) -> Value<'static> {
     let bytes = value.to_bytes().unwrap_or_default();
     let first = &bytes[..char_bytes(&bytes)];
-    if first.is_empty() {
+    if first.is_empty() || first[0] == 0 {
         return Value::Null;
     }
     let code = std::str::from_utf8(first).ok().and_then(|s| s.chars().next()).map_or(0xfffd, u32::from);
@@ -254,6 +259,9 @@ fn instr(haystack: &Value<'_>, needle: &Value<'_>) -> Value<'static> {
 fn substr<'r>(value: Value<'r>, from: &Value<'_>, length: Option<&Value<'_>>) -> Value<'r> {
     let is_blob = matches!(value, Value::Blob(_));
     let bytes = bytes_of(value);
+    if is_blob && bytes.is_empty() {
+        return Value::Null; // SQLite has no pointer to an empty blob, and takes that for NULL
+    }
     let visible = if is_blob { &bytes[..] } else { until_nul(&bytes) };
     let units = if is_blob { visible.len() } else { chars(visible) } as i64;
     // SQLite takes both numbers as 32-bit integers, whatever they were.
@@ -305,12 +313,16 @@ fn byte_range(text: &[u8], first: usize, last: usize) -> std::ops::Range<usize> 
 }
 
 fn replace<'r>(value: Value<'r>, from: &Value<'_>, to: &Value<'_>) -> Result<Value<'r>> {
-    let text = bytes_of(value);
-    let (from, to) = (from.to_bytes().unwrap_or_default(), to.to_bytes().unwrap_or_default());
+    let from = from.to_bytes().unwrap_or_default();
     // SQLite sees an empty pattern, or one that starts with NUL, as nothing to do.
     if from.first().is_none_or(|&b| b == 0) {
-        return Ok(Value::text(text));
+        return Ok(if let Value::Blob(bytes) = value { Value::Text(bytes) } else { value });
     }
+    if to.is_null() {
+        return Ok(Value::Null);
+    }
+    let to = to.to_bytes().unwrap_or_default();
+    let text = bytes_of(value);
     let mut replaced = Vec::with_capacity(text.len());
     let mut at = 0;
     for found in memchr::memmem::find_iter(&text, &from[..]) {

@@ -218,7 +218,9 @@ fn integer_literal(syntax: &parser::Expr) -> Option<i64> {
 
 /// The output that an integer in ORDER BY or GROUP BY stands for.
 fn ordinal(syntax: &parser::Expr, term: usize, clause: &str, outputs: usize) -> Result<Option<usize>> {
-    let Some(number) = integer_literal(without_collate(syntax)) else { return Ok(None) };
+    // A number beyond 32 bits is an expression like any other.
+    let number = integer_literal(without_collate(syntax)).filter(|&n| i32::try_from(n).is_ok());
+    let Some(number) = number else { return Ok(None) };
     match usize::try_from(number) {
         Ok(n) if (1..=outputs).contains(&n) => Ok(Some(n - 1)),
         _ => {

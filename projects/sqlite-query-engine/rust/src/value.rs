@@ -360,6 +360,8 @@ pub fn arithmetic(op: Arithmetic, left: &Value<'_>, right: &Value<'_>) -> Value<
     match (left.to_number(), right.to_number()) {
         (Value::Null, _) | (_, Value::Null) => Value::Null,
         (Value::Int(a), Value::Int(b)) => int_arithmetic(op, a, b),
+        // The remainder sees the integer at the start of a text: 1 of '1e5'.
+        _ if op == Arithmetic::Remainder => remainder(left.to_int(), right.to_int()),
         (a, b) => real_arithmetic(op, &a, &b),
     }
 }
@@ -384,11 +386,13 @@ fn real_arithmetic(op: Arithmetic, left: &Value<'_>, right: &Value<'_>) -> Value
         Arithmetic::Multiply => Value::real(a * b),
         Arithmetic::Divide if b == 0.0 => Value::Null,
         Arithmetic::Divide => Value::real(a / b),
-        Arithmetic::Remainder => match (left.to_int(), right.to_int()) {
-            (_, 0) => Value::Null,
-            (a, b) => Value::real(a.wrapping_rem(b) as f64),
-        },
+        Arithmetic::Remainder => remainder(left.to_int(), right.to_int()),
     }
+}
+
+/// The remainder of values that are not both integers: computed in integers, given as a real.
+fn remainder(a: i64, b: i64) -> Value<'static> {
+    if b == 0 { Value::Null } else { Value::Real(a.wrapping_rem(b) as f64) }
 }
 
 /// `<<`, and `>>` with a negated distance: a negative distance shifts the other way.
