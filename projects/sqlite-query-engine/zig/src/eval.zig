@@ -234,7 +234,7 @@ pub const Evaluator = struct {
         const b = try value_zig.toText(arena, right);
         if (a.len + b.len > record.max_payload_bytes) return self.diag.bad("string or blob too big", .{});
         const joined = try std.mem.concat(arena, u8, &.{ a, b });
-        return if (left == .blob and right == .blob) .{ .blob = joined } else .{ .text = joined };
+        return .{ .text = joined };
     }
 
     fn evalBits(op: BitOp, left: Value, right: Value) Value {
@@ -295,8 +295,8 @@ pub const Evaluator = struct {
         switch (affinity) {
             .none => {},
             .text => if (a == .text or b == .text) {
-                if (a == .int or a == .real) a = .{ .text = try value_zig.toText(self.scratch(), a) };
-                if (b == .int or b == .real) b = .{ .text = try value_zig.toText(self.scratch(), b) };
+                a = try value_zig.applyAffinity(self.scratch(), left, .text);
+                b = try value_zig.applyAffinity(self.scratch(), right, .text);
             },
             .numeric, .integer, .real => {
                 if (a == .text) a = value_zig.applyNumeric(a);

@@ -152,6 +152,8 @@ fn hex(arena: std.mem.Allocator, bytes: []const u8) Error![]const u8 {
 fn substr(arena: std.mem.Allocator, args: []const Value) Error!Value {
     const is_blob = args[0] == .blob;
     const text = try value_zig.toText(arena, args[0]);
+    // SQLite has no pointer to an empty blob, and takes that for NULL.
+    if (is_blob and text.len == 0) return .null;
     // Within these bounds no sum below can overflow, and no value is longer.
     const bound = 1 << 40;
     var start = std.math.clamp(value_zig.toInt(args[1]), -bound, bound);

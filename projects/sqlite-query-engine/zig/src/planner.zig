@@ -410,7 +410,13 @@ pub const Planner = struct {
         }
         const column = chosen.fields[at];
         if (column == schema.rowid_field) return .{ .column = ColumnRef.rowid, .collation = null, .descending = false };
-        return .{ .column = column, .collation = self.table.columns[column].collation, .descending = false };
+        const descending = chosen.tail_descending[at - chosen.key.len];
+        return .{ .column = column, .collation = self.primaryCollation(column), .descending = descending };
+    }
+
+    fn primaryCollation(self: *Planner, column: u32) ?value_zig.Collation {
+        for (self.table.indexes[0].key) |part| if (part.column == column) return part.collation;
+        return null;
     }
 };
 

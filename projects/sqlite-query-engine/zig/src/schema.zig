@@ -39,6 +39,9 @@ pub const Index = struct {
     key: []const KeyColumn,
     /// For each record field the table's column, or `rowid_field`.
     fields: []const u32,
+    /// Primary key columns behind the key of a CREATE INDEX keep their direction; behind that of an
+    /// automatic index they ascend. Only the fields after the key.
+    tail_descending: []const bool,
     /// The table itself, of a WITHOUT ROWID table.
     is_primary: bool = false,
 
@@ -180,12 +183,21 @@ pub const Loader = struct {
                 try self.createIndexKey(table, sql) orelse continue
             else
                 .{ automaticKey(automatic, entry.name) orelse continue, true };
+            const tail = try self.indexTail(table, key, primary);
+            const fields = try self.arena.alloc(u32, key.len + tail.len);
+            const tail_descending = try self.arena.alloc(bool, tail.len);
+            for (key, fields[0..key.len]) |part, *field| field.* = part.column;
+            for (tail, fields[key.len..], tail_descending) |part, *field, *descending| {
+                field.* = part.column;
+                descending.* = part.descending and entry.sql != null;
+            }
             try list.append(self.arena, .{
                 .name = entry.name,
                 .root = try self.rootOf(entry),
                 .unique = unique,
                 .key = key,
-                .fields = try self.indexFields(table, key, primary),
+                .fields = fields,
+                .tail_descending = tail_descending,
             });
         }
         return list.items;
@@ -202,24 +214,20 @@ pub const Loader = struct {
         for (0..table.columns.len) |i| {
             if (std.mem.findScalar(u32, fields.items, @intCast(i)) == null) try fields.append(self.arena, @intCast(i));
         }
-        return .{ .name = "PRIMARY KEY", .root = table.root, .unique = true, .key = key.items, .fields = fields.items, .is_primary = true };
+        return .{ .name = "PRIMARY KEY", .root = table.root, .unique = true, .key = key.items, .fields = fields.items, .tail_descending = &.{}, .is_primary = true };
     }
 
     /// An index entry ends with what finds the row: the rowid, or the rest of the primary key.
-    fn indexFields(self: *Loader, table: *const Table, key: []const KeyColumn, primary: []const KeyColumn) Error![]const u32 {
-        var fields: std.ArrayList(u32) = .empty;
-        for (key) |part| try fields.append(self.arena, part.column);
-        if (!table.without_rowid) {
-            try fields.append(self.arena, rowid_field);
-            return fields.items;
-        }
+    fn indexTail(self: *Loader, table: *const Table, key: []const KeyColumn, primary: []const KeyColumn) Error![]const KeyColumn {
+        if (!table.without_rowid) return &.{.{ .column = rowid_field, .collation = .binary, .descending = false }};
+        var tail: std.ArrayList(KeyColumn) = .empty;
         for (primary) |part| {
             const known = for (key) |other| {
                 if (other.column == part.column and other.collation == part.collation) break true;
             } else false;
-            if (!known) try fields.append(self.arena, part.column);
+            if (!known) try tail.append(self.arena, part);
         }
-        return fields.items;
+        return tail.items;
     }
 
     /// The keys of the automatic indexes in the order in which SQLite numbers them.

@@ -379,12 +379,13 @@ pub fn arithmetic(op: ArithmeticOp, left: Value, right: Value) Value {
     if (left == .null or right == .null) return .null;
     const a = toNumber(left);
     const b = toNumber(right);
-    if (op == .rem) return remainder(a, b);
+    if (op == .rem) return remainder(left, right, a == .int and b == .int);
     if (a == .int and b == .int) {
         if (intArithmetic(op, a.int, b.int)) |value| return value;
     }
-    const x = toReal(a);
-    const y = toReal(b);
+    // From the operands themselves: as a real the text '-' is a negative zero.
+    const x = toReal(left);
+    const y = toReal(right);
     return .fromReal(switch (op) {
         .add => x + y,
         .sub => x - y,
@@ -410,13 +411,13 @@ fn intArithmetic(op: ArithmeticOp, a: i64, b: i64) ?Value {
     return if (overflow != 0) null else .{ .int = result };
 }
 
-/// The remainder works on integers; the result is real when an operand was.
-fn remainder(a: Value, b: Value) Value {
-    const x = toInt(a);
-    const y = toInt(b);
+/// The remainder works on integers ('1e2' counts as 1); the result is real when an operand was.
+fn remainder(left: Value, right: Value, is_int: bool) Value {
+    const x = toInt(left);
+    const y = toInt(right);
     if (y == 0) return .null;
     const result: i64 = if (y == -1) 0 else @rem(x, y);
-    if (a == .int and b == .int) return .{ .int = result };
+    if (is_int) return .{ .int = result };
     return .{ .real = @floatFromInt(result) };
 }
 
