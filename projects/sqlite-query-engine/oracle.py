@@ -4,9 +4,10 @@
 
 Answers come from SQLite itself, through Python's own module, and are put into the canonical form
 here; no line of a lane is used. Item counts do not come from a lane either: for every case
-`CASE_ITEMS` holds a query whose single value is the number of rows that the planner's rules make the
-case read (sqlite_checks.py shows the rules at work). On the verify workload the checks of sqlite_checks.py are appended: the
-whole SQL list, every kind of file, EXPLAIN QUERY PLAN, csv, and inputs that must be refused.
+`CASE_ITEMS` holds a query whose single value is the number of rows that the planner's rules make
+the case read (sqlite_checks.py shows the rules at work). On the verify workload the checks of
+sqlite_checks.py are appended: the whole SQL list, every kind of file, EXPLAIN QUERY PLAN, csv, and
+queries that must be refused.
 """
 
 from __future__ import annotations
