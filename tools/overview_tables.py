@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import combinations, groupby
 from typing import TYPE_CHECKING
 
 from tools import markdown as md
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 COMPETING = ("go", "rust", "zig")
 NOTHING = "*No results yet.*"
+LEAST_SYSTEMS = 2
+ALPHA, SEED = 0.05, 1
 
 
 @dataclass(frozen=True)
@@ -218,6 +221,31 @@ def choose(evidences: Evidences) -> str:
             f" and shares the first place in {'; '.join(shared) or 'no case'}."
         )
     return "\n".join(lines)
+
+
+def overall(evidences: Evidences) -> str:
+    """Write the geometric mean over systems of each pair's ratio: a compound figure, so its interval is bootstrapped."""
+    fresh = list(_fresh(evidences, headline_only=True))
+    rows = []
+    for a, b in combinations(_languages(evidences), 2):
+        logs = [found for _, evidence, analysis in fresh if (found := _logs(evidence, analysis, a, b))]
+        if len(logs) >= LEAST_SYSTEMS:
+            mean, bounds = stats.bootstrap_geomean(logs, ALPHA, seed=SEED)
+            pair = f"{wording.language(a)} over {wording.language(b)}"
+            rows.append([pair, md.count(len(logs)), md.factor(mean), md.interval(bounds.low, bounds.high)])
+    if not rows:
+        return f"*A mean needs at least {LEAST_SYSTEMS} systems whose results count.*"
+    return md.table(["Time of a headline case", "Systems", "Geometric mean", "95 % interval"], rows)
+
+
+def _logs(evidence: Evidence, analysis: Analysis, a: str, b: str) -> list[float]:
+    """List ln of the ratio of two languages, round by round; empty where they are not ranked together."""
+    first, second = (_lane_of(evidence, analysis, language) for language in (a, b))
+    group = analysis.main_group
+    if group is None or first is None or second is None or not {first.name, second.name} <= set(group.to_leader):
+        return []
+    pair = analysis.pairs.get((first.name, second.name))
+    return [math.log(ratio) for ratio in pair.rounds] if pair else []
 
 
 def _cases_where(fresh: list[tuple[Row, Evidence, Analysis]], language: str, *, alone: bool) -> list[str]:

@@ -29,10 +29,11 @@ OVERVIEW: dict[str, Callable[[Evidences], str]] = {
     "sizes": overview_tables.sizes,
     "environments": overview_tables.environments,
     "choose": overview_tables.choose,
+    "overall": overview_tables.overall,
 }
 REQUIRED = {
     "PLAN.md": ("plan",),
-    "SUMMARY.md": ("wins", "choose", "cases", "sizes", "environments"),
+    "SUMMARY.md": ("wins", "overall", "choose", "cases", "sizes", "environments"),
     "README.md": ("standings",),
 }
 

@@ -7,14 +7,14 @@ import hashlib
 import os
 import subprocess
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Self, TypedDict, Unpack
 
 from tools import process
 from tools.errors import BuildError, CommandError, LauncherError
 from tools.launcher import protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from tools.launcher.protocol import Hello, LaunchReply, LaunchRequest, Started, Usage
 
@@ -146,24 +146,29 @@ def _numbers(**values: int) -> list[protocol.Field]:
     return [(name, str(value).encode()) for name, value in values.items()]
 
 
+class Options(TypedDict, total=False):
+    """What a launcher may be asked for; its hello says what it got."""
+
+    no_network: bool
+    own_pids: bool
+    """Lanes see and can signal only each other, and cannot outlive the launcher."""
+    cgroup_memory_bytes: int
+    cgroup_pids: int
+    cgroups: bool
+    """False: do not even look for cgroups."""
+
+
 @contextlib.contextmanager
-def local_launcher(
-    binary: Path,
-    *,
-    no_network: bool = False,
-    cgroup_memory_bytes: int | None = None,
-    cgroup_pids: int | None = None,
-    cgroups: bool = True,
-) -> Iterator[LauncherClient]:
+def local_launcher(binary: Path, **options: Unpack[Options]) -> Iterator[LauncherClient]:
     """A launcher on this machine, in a session of its own (Ctrl-C reaches only us; it notices by the hang-up).
+
+    Unlike in a container, `own_pids` is asked for unless the caller says no.
 
     Raises:
         LauncherError: it does not start.
     """
-    words = launcher_command(
-        str(binary), no_network=no_network, cgroup_memory_bytes=cgroup_memory_bytes, cgroup_pids=cgroup_pids,
-        cgroups=cgroups,
-    )  # fmt: skip
+    asked: Options = {"own_pids": True, **options}
+    words = launcher_command(str(binary), **asked)
     try:
         child = subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={}, cwd="/", start_new_session=True
@@ -183,20 +188,14 @@ def local_launcher(
             child.kill()
 
 
-def launcher_command(
-    binary: str,
-    *,
-    no_network: bool = False,
-    cgroup_memory_bytes: int | None = None,
-    cgroup_pids: int | None = None,
-    cgroups: bool = True,
-) -> Sequence[str]:
+def launcher_command(binary: str, **options: Unpack[Options]) -> list[str]:
     """The launcher's command line, for the host or for a container."""
     words = [binary]
-    words += ["--no-network"] if no_network else []
-    words += [] if cgroups else ["--no-cgroup"]
-    words += ["--cgroup-memory", str(cgroup_memory_bytes)] if cgroup_memory_bytes else []
-    words += ["--cgroup-pids", str(cgroup_pids)] if cgroup_pids else []
+    words += ["--no-network"] if options.get("no_network") else []
+    words += ["--own-pids"] if options.get("own_pids") else []
+    words += [] if options.get("cgroups", True) else ["--no-cgroup"]
+    for name, limit in (("memory", options.get("cgroup_memory_bytes")), ("pids", options.get("cgroup_pids"))):
+        words += [f"--cgroup-{name}", str(limit)] if limit else []
     return words
 
 

@@ -1,10 +1,12 @@
 /*
  * launcher: starts one lane at a time, measures it, and leaves nothing behind.
  *
- * usage: launcher [--no-network] [--cgroup-memory BYTES] [--cgroup-pids N] [--no-cgroup]
+ * usage: launcher [--no-network] [--own-pids] [--cgroup-memory BYTES] [--cgroup-pids N] [--no-cgroup]
  *        launcher --spawn-loop N PROGRAM
  *
  *   --no-network      run everything in a network namespace of its own (loopback is up)
+ *   --own-pids        a process namespace of its own: lanes see and can signal only each other (kill(-1) too),
+ *                     and the kernel kills them all when the launcher dies, however it dies
  *   --cgroup-memory   limit the memory of a lane with all its descendants
  *   --cgroup-pids     limit the number of processes of a lane
  *   --no-cgroup       do not look for cgroups; the limits become rlimits
@@ -16,9 +18,11 @@
  *
  * PROTOCOL, version 1, over stdin (requests) and stdout (replies).  First the launcher says one line:
  *
- *   DEADHEAT-LAUNCHER 1 pid=7 network=isolated tree=cgroup-v2 memory=cgroup-v1 pids=cgroup-v1 wait=pidfd\n
+ *   DEADHEAT-LAUNCHER 1 pid=7 network=isolated processes=shared tree=cgroup-v2 memory=cgroup-v1 pids=cgroup-v1 wait=pidfd\n
  *
  *     network  host (not asked) | isolated | isolated-userns | failed-<errno>
+ *     processes  shared (not asked) | isolated | isolated-userns | failed-<errno>; when isolated, the pid of
+ *              `started` is one of that namespace (the hello's own pid never is)
  *     tree     cgroup-v2 (a lane is frozen while it is killed) | proc-scan (SIGSTOP sweeps only)
  *     memory   none (not asked) | cgroup-v2 | cgroup-v1 | rlimit (RLIMIT_DATA, per process)
  *     pids     none (not asked) | cgroup-v2 | cgroup-v1 | rlimit (RLIMIT_NPROC, per user; root is exempt)
@@ -81,6 +85,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -229,7 +234,9 @@ struct keeper {
 };
 
 static struct {
-    bool want_no_network, want_cgroup;
+    bool want_no_network, want_own_pids, want_cgroup;
+    int outer_pid; /* our pid as the harness sees it */
+    char processes[32];
     int64_t memory_bytes, pids; /* 0: no limit asked */
     char network[32];
     enum how memory_how, pids_how;
@@ -554,7 +561,10 @@ static void clear_stale_groups(const char *parent)
 static bool make_group(const char *parent, struct cgroup *group)
 {
     struct stat found;
-    snprintf(group->dir, sizeof group->dir, "%.4000s/deadheat-%d", parent, (int)getpid());
+    char suffix[32] = "";
+    if (self.is_keeper)
+        snprintf(suffix, sizeof suffix, ".%d", (int)getpid());
+    snprintf(group->dir, sizeof group->dir, "%.4000s/deadheat-%d%s", parent, self.outer_pid, suffix);
     for (int i = 0; i < 3; i++) {
         if (mkdir(group->dir, 0755) != 0 && errno != EEXIST)
             break;
@@ -619,7 +629,6 @@ static bool join_v1(const char *controller, const char *limit_file, int64_t limi
     char mount[PATH_MAX], home[PATH_MAX];
     if (!own_group_dir(controller, mount, home))
         return false;
-    clear_stale_groups(home);
     if (!make_group(home, group))
         return false;
     if (put_group(group, limit_file, limit) && put_group(group, "cgroup.procs", getpid())) {
@@ -632,6 +641,16 @@ static bool join_v1(const char *controller, const char *limit_file, int64_t limi
 
 static bool clone_trial(void);
 
+/* Cut the last part of a path below the mount; false at the mount. */
+static bool to_parent(char *dir, const char *mount)
+{
+    char *slash = strrchr(dir, '/');
+    if (strcmp(dir, mount) == 0 || slash == NULL || slash == dir)
+        return false;
+    *slash = '\0';
+    return true;
+}
+
 /* v2: a child group, in our own group or the nearest ancestor that lets us; children are cloned into it. */
 static void make_tree_group(void)
 {
@@ -639,7 +658,6 @@ static void make_tree_group(void)
     if (!own_group_dir(NULL, mount, dir))
         return;
     for (;;) {
-        clear_stale_groups(dir);
         if (make_group(dir, &self.tree)) {
             self.tree_works = true;
             if (clone_trial())
@@ -647,11 +665,23 @@ static void make_tree_group(void)
             self.tree_works = false;
             drop_group(&self.tree);
         }
-        char *slash = strrchr(dir, '/');
-        if (strcmp(dir, mount) == 0 || slash == NULL || slash == dir)
+        if (!to_parent(dir, mount))
             return;
-        *slash = '\0';
     }
+}
+
+/* Where groups may have been left; before we enter a process namespace, from which nobody outside can be killed. */
+static void clear_stale(void)
+{
+    char mount[PATH_MAX], dir[PATH_MAX];
+    if (own_group_dir("memory", mount, dir))
+        clear_stale_groups(dir);
+    if (own_group_dir("pids", mount, dir))
+        clear_stale_groups(dir);
+    if (own_group_dir(NULL, mount, dir))
+        do
+            clear_stale_groups(dir);
+        while (to_parent(dir, mount));
 }
 
 static void limit_memory(void)
@@ -1183,6 +1213,7 @@ static void kill_main(struct run *run)
     while (!child_ended(run) && now_ns() < deadline) {
         struct pollfd fd = {.fd = run->pidfd >= 0 ? run->pidfd : self.chld_fd, .events = POLLIN};
         poll(&fd, 1, KILL_PAUSE_MS);
+        drain_signals(self.chld_fd);
     }
     if (!run->ended)
         run->end_ns = now_ns();
@@ -1624,31 +1655,114 @@ static void map_ids(uid_t uid, gid_t gid)
     put_file("/proc/self/gid_map", text);
 }
 
-static void cut_network(void)
+/* A user namespace gives anybody the right to the others; ids stay what they are. */
+static bool unshare_or_with_user(int what, bool *with_user)
 {
     uid_t uid = geteuid();
     gid_t gid = getegid();
+    *with_user = false;
+    if (unshare(what) == 0)
+        return true;
+    if (unshare(CLONE_NEWUSER | what) != 0)
+        return false;
+    map_ids(uid, gid);
+    *with_user = true;
+    return true;
+}
+
+/* What the first process of the new namespace does: die with its parent, and see only its own kind in /proc. */
+static bool enter_own_pids(void)
+{
+    char link[32] = "";
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (readlink("/proc/self", link, sizeof link - 1) <= 0) /* still the /proc of outside */
+        return false;
+    self.outer_pid = atoi(link);
+    return mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) == 0;
+}
+
+/* Whether this kernel lets us, found out by a child, because there is no way back from unshare; 0 or an errno. */
+static int own_pids_trial(void)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        bool with_user;
+        if (!unshare_or_with_user(CLONE_NEWPID | CLONE_NEWNS, &with_user))
+            _exit(errno);
+        pid_t inner = fork();
+        int status = 0;
+        if (inner == 0)
+            _exit(enter_own_pids() ? 0 : errno);
+        _exit(inner < 0 || waitpid(inner, &status, 0) != inner ? EAGAIN : WEXITSTATUS(status));
+    }
+    int status = 0;
+    return pid < 0 || waitpid(pid, &status, 0) != pid ? EAGAIN : WEXITSTATUS(status);
+}
+
+/* The process outside: hand on the signals to end, and end as the one inside does. */
+__attribute__((noreturn)) static void stand_outside(pid_t inner)
+{
+    sigset_t all;
+    int status, number;
+    sigfillset(&all);
+    close(STDIN_FILENO);
+    close(STDOUT_FILENO);
+    while (waitpid(inner, &status, WNOHANG) != inner)
+        if (sigwait(&all, &number) == 0 && number != SIGCHLD)
+            kill(inner, SIGTERM);
+    exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+}
+
+static void separate_pids(void)
+{
+    bool with_user;
+    self.outer_pid = getpid();
+    strcpy(self.processes, "shared");
+    if (!self.want_own_pids)
+        return;
+    int problem = own_pids_trial();
+    if (problem != 0) {
+        snprintf(self.processes, sizeof self.processes, "failed-%d", problem);
+        return;
+    }
+    if (!unshare_or_with_user(CLONE_NEWPID | CLONE_NEWNS, &with_user))
+        die("unshare: %s", strerror(errno));
+    pid_t inner = fork();
+    if (inner < 0)
+        die("fork: %s", strerror(errno));
+    if (inner > 0)
+        stand_outside(inner);
+    if (!enter_own_pids())
+        die("mount /proc: %s", strerror(errno));
+    strcpy(self.processes, with_user ? "isolated-userns" : "isolated");
+}
+
+static void cut_network(void)
+{
+    bool with_user;
     strcpy(self.network, "host");
     if (!self.want_no_network)
         return;
-    if (unshare(CLONE_NEWNET) == 0)
-        strcpy(self.network, "isolated");
-    else if (unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0) {
-        map_ids(uid, gid);
-        strcpy(self.network, "isolated-userns");
-    } else {
+    if (!unshare_or_with_user(CLONE_NEWNET, &with_user)) {
         snprintf(self.network, sizeof self.network, "failed-%d", errno);
         return;
     }
+    strcpy(self.network, with_user ? "isolated-userns" : "isolated");
     raise_loopback();
 }
 
 /* All signals are blocked and read from descriptors: no handler ever runs, least of all in a vforked child. */
-static void open_signals(void)
+static void block_signals(void)
 {
-    sigset_t all, end, child;
+    sigset_t all;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL);
+}
+
+static void open_signals(void)
+{
+    sigset_t end, child;
     sigemptyset(&end);
     sigaddset(&end, SIGINT);
     sigaddset(&end, SIGTERM);
@@ -1671,9 +1785,10 @@ static void reset_signals(void)
 static void say_hello(void)
 {
     char line[400];
-    int n = snprintf(line, sizeof line, "DEADHEAT-LAUNCHER %d pid=%d network=%s tree=%s memory=%s pids=%s wait=%s\n",
-                     PROTOCOL_VERSION, (int)getpid(), self.network, self.tree_works ? "cgroup-v2" : "proc-scan",
-                     HOW_NAMES[self.memory_how], HOW_NAMES[self.pids_how], self.have_pidfd ? "pidfd" : "sigchld");
+    int n = snprintf(line, sizeof line,
+                     "DEADHEAT-LAUNCHER %d pid=%d network=%s processes=%s tree=%s memory=%s pids=%s wait=%s\n",
+                     PROTOCOL_VERSION, self.outer_pid, self.network, self.processes,
+                     self.tree_works ? "cgroup-v2" : "proc-scan", HOW_NAMES[self.memory_how], HOW_NAMES[self.pids_how], self.have_pidfd ? "pidfd" : "sigchld");
     if (!write_all(self.reply_fd, line, (size_t)n))
         leave(0);
 }
@@ -1742,6 +1857,8 @@ static void parse_options(int argc, char **argv)
         const char *option = argv[i];
         if (strcmp(option, "--no-network") == 0)
             self.want_no_network = true;
+        else if (strcmp(option, "--own-pids") == 0)
+            self.want_own_pids = true;
         else if (strcmp(option, "--no-cgroup") == 0)
             self.want_cgroup = false;
         else if (strcmp(option, "--cgroup-memory") == 0)
@@ -1761,6 +1878,10 @@ int main(int argc, char **argv)
         return spawn_loop(option_number(argv[1], argv[2]), argv + 3);
     parse_options(argc, argv);
     reset_signals();
+    block_signals();
+    if (self.want_cgroup)
+        clear_stale();
+    separate_pids();
     open_signals();
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     self.control_fd = STDIN_FILENO;

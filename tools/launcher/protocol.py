@@ -38,7 +38,8 @@ class Kind(StrEnum):
 class Hello:
     """What the launcher could set up; goes into the record.
 
-    network: host, isolated, isolated-userns, failed-<errno>. tree: cgroup-v2, proc-scan.
+    network: host, isolated, isolated-userns, failed-<errno>. processes: shared, isolated, isolated-userns,
+    failed-<errno>. tree: cgroup-v2, proc-scan.
     memory and pids: none, cgroup-v2, cgroup-v1, rlimit. wait: pidfd, sigchld.
     """
 
@@ -48,6 +49,7 @@ class Hello:
     memory: str
     pids: str
     wait: str
+    processes: str = "shared"
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,8 @@ class Started:
 
     id: int
     pid: int
+    """As the launcher sees it: with own pids, not a pid of this machine."""
+    """As the launcher sees it: with own pids, not a pid of this machine."""
     ready_ns: int
     """From just before its start to its ready line."""
     ready_line: bytes

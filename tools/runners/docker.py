@@ -7,7 +7,7 @@ processes and core. The launcher is its first process, so starting a container i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -17,7 +17,7 @@ from docker.models.containers import Container
 from docker.types import LogConfig
 
 from tools import caches, languages
-from tools.errors import BuildError, RunnerError
+from tools.errors import BuildError, CommandError, RunnerError
 from tools.files import BUILD_OUTPUT
 from tools.languages.base import Paths, Step
 from tools.launcher import Kind, LauncherClient, LaunchReply, LaunchRequest, Rlimits, build_launcher
@@ -181,12 +181,22 @@ def _sealed(image: str, data: str, source: Source, interpreter: tuple[str, ...],
                 talk.close()
 
 
+def _oom_kills(container: Container) -> int:
+    """How many processes of a container the kernel has killed for memory, by either version of cgroups."""
+    for path in ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"):
+        with suppress(CommandError):
+            words = engine.execute(container, ["cat", path]).split()
+            return int(words[words.index(b"oom_kill") + 1])
+    return 0
+
+
 class _DockerArena:
     """The containers of all arms; only one works at a time."""
 
     def __init__(self, arms: dict[str, _SealedArm], limits: Limits) -> None:
         self._arms = arms
         self._limits = limits
+        self._oom_kills: dict[str, int] = {}
         self.isolation = Isolation("none", "container", "container", f"uid {images.USER}")
 
     def run(self, run: Run) -> LaunchReply:
@@ -213,10 +223,8 @@ class _DockerArena:
         """The kernel killed the program because the container's memory was used up."""
         if reply.kind is not Kind.SIGNALLED or reply.code != SIGKILL:
             return False
-        container = self._arms[name].container
-        with engine.explained("looking at an arm"):
-            container.reload()
-        return bool(container.attrs["State"].get("OOMKilled"))
+        before, self._oom_kills[name] = self._oom_kills.get(name, 0), _oom_kills(self._arms[name].container)
+        return self._oom_kills[name] > before
 
     def outputs(self, arm: str) -> dict[str, bytes]:
         container = self._arms[arm].container
