@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,11 +53,19 @@ def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_launcher(Path(shutil.which("zig") or "zig"), tmp_path_factory.mktemp("launcher"))
 
 
-@pytest.fixture(params=[True, False], ids=["cgroups", "no-cgroups"])
+@pytest.fixture(params=[True, False], ids=["isolated", "plain"])
 def launcher(binary: Path, request: pytest.FixtureRequest) -> Iterator[LauncherClient]:
-    """A launcher with what the machine offers, and one that must do without cgroups."""
-    with local_launcher(binary, cgroups=request.param) as connected:
+    """A launcher with what the machine offers, and one that does without cgroups and namespaces."""
+    with local_launcher(binary, cgroups=request.param, own_pids=request.param) as connected:
         yield connected
+
+
+def running(launcher: LauncherClient, server: Started) -> bool:
+    """Whether a started program lives, in the eyes of its launcher."""
+    try:
+        return launcher.usage(server).threads > 0
+    except LauncherError:
+        return False
 
 
 def shell(script: str, **more: object) -> LaunchRequest:
@@ -100,7 +109,7 @@ def marked(marker: str) -> list[int]:
 
 def groups_of(pid: int) -> list[Path]:
     """Cgroups that a launcher made."""
-    return list(Path("/sys/fs/cgroup").rglob(f"deadheat-{pid}"))
+    return list(Path("/sys/fs/cgroup").rglob(f"deadheat-{pid}*"))
 
 
 # --- what a run reports
@@ -322,15 +331,17 @@ def test_fork_storm(binary: Path, tmp_path: Path) -> None:
         assert connected.run(shell("exit 0")).ok
 
 
-@pytest.fixture
-def nobody(binary: Path) -> Iterator[LauncherClient]:
+@pytest.fixture(params=[True, False], ids=["own-pids", "shared"])
+def nobody(binary: Path, request: pytest.FixtureRequest) -> Iterator[LauncherClient]:
     """A launcher without any privilege."""
     if os.geteuid() != 0 or not shutil.which("perl"):
         pytest.skip("needs root to become nobody, and perl")
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         copy = shutil.copy(binary, folder)
-        words = launcher_command(copy, no_network=True, cgroup_memory_bytes=100 * MIB, cgroup_pids=150)
+        words = launcher_command(
+            copy, no_network=True, own_pids=request.param, cgroup_memory_bytes=100 * MIB, cgroup_pids=150
+        )
         with (
             subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, user=65534, group=65534) as child,
             LauncherClient(child.stdin, child.stdout) as connected,  # type: ignore[arg-type]
@@ -352,7 +363,7 @@ def test_fork_storm_without_privileges(nobody: LauncherClient, tmp_path: Path) -
 
 def test_no_network_without_privileges(nobody: LauncherClient) -> None:
     """A user namespace gives anybody a network namespace, where the kernel allows it; ids stay what they were."""
-    assert nobody.hello.network == "isolated-userns" or nobody.hello.network.startswith("failed-")
+    assert nobody.hello.network.startswith(("isolated", "failed-"))
     assert nobody.run(LaunchRequest(("/usr/bin/id", "-u"))).stdout == b"65534\n"
 
 
@@ -391,9 +402,9 @@ def test_no_network(binary: Path) -> None:
 # --- the harness dies
 
 
-def start_raw(binary: Path) -> subprocess.Popen[bytes]:
+def start_raw(binary: Path, *options: str) -> subprocess.Popen[bytes]:
     """Start a launcher whose pipes the test holds itself."""
-    return subprocess.Popen([binary, "--cgroup-pids", "100"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    return subprocess.Popen([binary, "--cgroup-pids", "100", *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 def send(child: subprocess.Popen[bytes], verb: str, request: LaunchRequest) -> None:
@@ -403,16 +414,26 @@ def send(child: subprocess.Popen[bytes], verb: str, request: LaunchRequest) -> N
     child.stdin.flush()
 
 
-def busy_launcher(binary: Path, mark: str) -> subprocess.Popen[bytes]:
-    """Start a launcher with a server and, beside it, a run with daemons, all under way."""
-    child = start_raw(binary)
-    assert child.stdout
-    assert child.stdout.readline().startswith(b"DEADHEAT-LAUNCHER 1 ")
-    send(child, "start", python(f"MARK = '{mark}'\n{TREE}\ntime.sleep(600)", ready="ready"))
-    assert child.stdout.readline().startswith(b"started ")
-    send(child, "run", python(f"MARK = '{mark}'\n{TREE}\ntime.sleep(600)"))
-    assert eventually(lambda: len(marked(mark)) == 8)
-    return child
+@dataclass(frozen=True)
+class Busy:
+    """A launcher with a server and, beside it, a run with daemons, all under way."""
+
+    outside: subprocess.Popen[bytes]
+    pid: int
+
+
+@pytest.fixture(params=[[], ["--own-pids"]], ids=["shared", "own-pids"])
+def busy(binary: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Busy]:
+    """Launch everything and hand it over; nothing is cleaned here but the pipes."""
+    with start_raw(binary, *request.param) as child:
+        assert child.stdout
+        hello = protocol.parse_hello(child.stdout.readline())
+        assert hello.processes.startswith("isolated") or not request.param
+        send(child, "start", python(f"MARK = '{tmp_path}'\n{TREE}\ntime.sleep(600)", ready="ready"))
+        assert child.stdout.readline().startswith(b"started ")
+        send(child, "run", python(f"MARK = '{tmp_path}'\n{TREE}\ntime.sleep(600)"))
+        assert eventually(lambda: len(marked(str(tmp_path))) == 8)
+        yield Busy(child, hello.pid)
 
 
 def hang_up(child: subprocess.Popen[bytes]) -> None:
@@ -422,13 +443,13 @@ def hang_up(child: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.parametrize("ending", ["hang-up", "SIGTERM", "SIGINT", "SIGHUP"])
-def test_end_of_the_harness_ends_everything(binary: Path, tmp_path: Path, ending: str) -> None:
+def test_end_of_the_harness_ends_everything(busy: Busy, tmp_path: Path, ending: str) -> None:
     """When the harness dies, or the launcher is told to end, no process and no cgroup is left."""
-    with busy_launcher(binary, str(tmp_path)) as child:
-        hang_up(child) if ending == "hang-up" else child.send_signal(signal.Signals[ending])
-        assert child.wait(SOON_SECONDS) == 0
-        assert marked(str(tmp_path)) == []
-        assert groups_of(child.pid) == []
+    child = busy.outside
+    hang_up(child) if ending == "hang-up" else child.send_signal(signal.Signals[ending])
+    assert child.wait(SOON_SECONDS) == 0
+    assert marked(str(tmp_path)) == []
+    assert groups_of(busy.pid) == []
 
 
 def test_kill_9_of_the_harness(binary: Path, tmp_path: Path) -> None:
@@ -446,18 +467,53 @@ def test_kill_9_of_the_harness(binary: Path, tmp_path: Path) -> None:
     assert eventually(lambda: marked(str(tmp_path)) == [])
 
 
-def test_kill_9_of_the_launcher(binary: Path, tmp_path: Path) -> None:
-    """A launcher killed with SIGKILL takes the main process along, and the next launcher clears its cgroup."""
-    with busy_launcher(binary, str(tmp_path)) as child:
-        child.kill()
-    if not groups_of(child.pid):
+def test_kill_9_of_the_launcher(busy: Busy, binary: Path, tmp_path: Path) -> None:
+    """A launcher killed with SIGKILL takes the main processes along; the next one clears its cgroup and the rest."""
+    busy.outside.kill()
+    assert eventually(lambda: not alive(busy.pid))
+    if not groups_of(busy.pid):
         assert eventually(lambda: len(marked(str(tmp_path))) <= 6)
         for pid in marked(str(tmp_path)):
             os.kill(pid, signal.SIGKILL)
-        return
     with local_launcher(binary, cgroup_pids=100):
-        assert eventually(lambda: groups_of(child.pid) == [])
+        assert eventually(lambda: groups_of(busy.pid) == [])
     assert eventually(lambda: marked(str(tmp_path)) == [])
+
+
+def test_own_pids_end_with_the_launcher(binary: Path, tmp_path: Path) -> None:
+    """In a process namespace of its own even a launcher killed with SIGKILL, outside or inside, leaves no daemon."""
+    for inside in (True, False):
+        with local_launcher(binary) as connected:
+            if not connected.hello.processes.startswith("isolated"):
+                pytest.skip(f"this kernel gives no namespaces: {connected.hello.processes}")
+            assert isinstance(
+                connected.start(python(f"MARK = '{tmp_path}'\n{TREE}\ntime.sleep(600)", ready="ready")), Started
+            )
+            assert len(marked(str(tmp_path))) == 4
+            status = Path(f"/proc/{connected.hello.pid}/status").read_text()
+            outside = int(status.partition("PPid:")[2].split()[0])
+            os.kill(connected.hello.pid if inside else outside, signal.SIGKILL)
+            assert eventually(lambda: marked(str(tmp_path)) == [])
+
+
+MASSACRE = """
+import os, signal, time
+others = [name for name in os.listdir('/proc') if name.isdigit()]
+assert os.getppid() == 1 and len(others) < 10, 'this is not a namespace of our own'
+if os.fork() == 0:
+    time.sleep(600)
+os.kill(-1, signal.SIGKILL)
+"""
+
+
+def test_a_lane_can_kill_only_its_own_kind(binary: Path) -> None:
+    """With own pids, kill(-1, SIGKILL) reaches neither the launcher nor the machine."""
+    with local_launcher(binary) as connected:
+        if not connected.hello.processes.startswith("isolated"):
+            pytest.skip(f"this kernel gives no namespaces: {connected.hello.processes}")
+        reply = connected.run(python(MASSACRE))
+        assert (reply.kind, reply.code, reply.stderr) == (Kind.EXITED, 0, b"")
+        assert connected.run(shell("exit 0")).ok
 
 
 # --- long-lived programs
@@ -472,7 +528,7 @@ def test_server_life(launcher: LauncherClient) -> None:
     assert server.ready_line == b"listening on :1"
     assert launcher.usage(server).rss_bytes > 0
     assert launcher.run(shell("sleep 600 & exit 3")).leftover == 1
-    assert alive(server.pid)
+    assert running(launcher, server)
     launcher.signal(server, signal.SIGTERM)
     reply = launcher.wait(server, 60_000)
     assert (reply.kind, reply.code) == (Kind.EXITED, 0)
@@ -486,7 +542,7 @@ def test_two_servers_are_kept_apart(launcher: LauncherClient) -> None:
     assert isinstance(second, Started)
     launcher.signal(first, signal.SIGTERM)
     assert launcher.wait(first, 60_000).leftover >= 1
-    assert alive(second.pid)
+    assert running(launcher, second)
     with pytest.raises(LauncherError, match="unknown"):
         launcher.usage(first)
     launcher.signal(second, signal.SIGKILL)
@@ -517,14 +573,14 @@ def test_server_that_will_not_drain(launcher: LauncherClient) -> None:
     assert isinstance(server, Started)
     launcher.signal(server, signal.SIGTERM)
     assert launcher.wait(server, 200).kind is Kind.TIMEOUT
-    assert not alive(server.pid)
+    assert not running(launcher, server)
 
 
 def test_server_that_died_meanwhile(launcher: LauncherClient) -> None:
     """How it died is kept until somebody asks; a signal to it is an error, not a hit on another process."""
     server = launcher.start(shell("echo listening; exit 9", ready="listening"))
     if isinstance(server, Started):
-        assert eventually(lambda: not alive(server.pid))
+        assert eventually(lambda: not running(launcher, server))
         reply = launcher.wait(server, 60_000)
     else:
         reply = server
@@ -593,7 +649,7 @@ def test_strangers_are_refused(hello: bytes) -> None:
         LauncherClient(io.BytesIO(), io.BytesIO(hello))
 
 
-GREETING = b"DEADHEAT-LAUNCHER 1 pid=1 network=host tree=proc-scan memory=none pids=none wait=pidfd\n"
+GREETING = b"DEADHEAT-LAUNCHER 1 pid=1 network=host processes=shared tree=proc-scan memory=none pids=none wait=pidfd\n"
 
 
 @pytest.mark.parametrize(
@@ -652,8 +708,8 @@ def test_spawn_loop(binary: Path) -> None:
 def test_command_line() -> None:
     """Options for a container are the same as for the host."""
     assert launcher_command("/l") == ["/l"]
-    words = launcher_command("/l", no_network=True, cgroup_memory_bytes=5, cgroup_pids=6, cgroups=False)
-    assert words == ["/l", "--no-network", "--no-cgroup", "--cgroup-memory", "5", "--cgroup-pids", "6"]
+    words = launcher_command("/l", no_network=True, own_pids=True, cgroup_memory_bytes=5, cgroup_pids=6, cgroups=False)
+    assert words == ["/l", "--no-network", "--own-pids", "--no-cgroup", "--cgroup-memory", "5", "--cgroup-pids", "6"]
 
 
 def test_build_is_cached(binary: Path) -> None:
