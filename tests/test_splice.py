@@ -157,6 +157,10 @@ BROKEN = {
     "close alone": ("x <!-- /deadheat -->\n", "d.md:1: this close marker closes nothing"),
     "doubled": (EMPTY + "\n" + EMPTY, "d.md:4: block plan is there already in line 1"),
     "nested": ("<!-- deadheat:begin plan -->\n" + EMPTY, "d.md:2: begin marker inside block plan of line 1"),
+    "other closing": (
+        "<!-- deadheat:begin plan -->\n<!-- /deadheat -->\n",
+        "d.md:2: this close marker does not close block plan of line 1",
+    ),
     "other end": (
         "<!-- deadheat:begin plan -->\n<!-- deadheat:end results -->\n",
         "d.md:1: block plan of line 1 ends as results in line 2",

@@ -21,7 +21,7 @@ from markdown_it import MarkdownIt
 
 from tests import builders
 from tools import files, markdown, overview_tables, project_tables, result, rows, tables
-from tools.errors import DeadheatError, ResultError, TablesError, WriteError
+from tools.errors import DeadheatError, ProjectError, ResultError, TablesError, WriteError
 from tools.selection import Evidence, Evidences, preferred_environment
 from tools.tables import Roots
 from tools.validate import Summary
@@ -211,7 +211,7 @@ def test_stale_lanes_are_marked(roots: Roots) -> None:
     assert "stale: zig" in text["PLAN.md"].decode()
     assert "301 ms \u2020" in text["PLAN.md"].decode()
     assert "501 ms |" in text["PLAN.md"].decode()
-    assert "*No results yet.*" in text["SUMMARY.md"].decode()
+    assert "*No results that count yet.*" in text["SUMMARY.md"].decode()
     place = "results/sqlite-query-engine/20261120T205030Z_0123456789ab.json:1"
     assert check(roots) == [f"{place}: stale: the sources of zig have changed since this result"]
 
@@ -226,7 +226,7 @@ def test_a_partial_result_wins_nothing(roots: Roots) -> None:
         store(roots, raw)
         tables.tables(roots=roots)
         assert f"| {status} | **Rust** |" in everything(roots)["PLAN.md"].decode()
-        assert "*No results yet.*" in everything(roots)["SUMMARY.md"].decode()
+        assert "*No results that count yet.*" in everything(roots)["SUMMARY.md"].decode()
 
 
 def test_shared_runners_must_agree(roots: Roots) -> None:
@@ -374,6 +374,76 @@ def test_preferred_environment() -> None:
     assert preferred_environment(many) == "a"
     assert preferred_environment(many[2:]) == "b"
     assert preferred_environment(many[3:]) is None
+
+
+def test_means_over_systems(roots: Roots) -> None:
+    """A geometric mean needs two systems; each ratio comes from inside one result."""
+    store(roots, fresh(roots))
+    tables.tables(roots=roots)
+    assert "*A mean needs at least 2 systems" in everything(roots)["SUMMARY.md"].decode()
+    first = roots.root / "projects" / "sqlite-query-engine"
+    second = roots.root / "projects" / "csv-stream-aggregator"
+    shutil.copytree(first, second)
+    text = (first / "project.yaml").read_text().replace("sqlite-query-engine", "csv-stream-aggregator")
+    (second / "project.yaml").write_text(text.replace("alias: sqlite", "alias: csv").replace('"9.1"', '"9.2"'))
+    (second / "README.md").write_text(PROJECT_README)
+    raw = fresh(roots, {**builders.TIMES, "go": 3_600_000_000})
+    raw["project"].update(slug="csv-stream-aggregator", number="9.2")
+    store(roots, raw)
+    tables.tables(roots=roots)
+    shown = everything(roots)["SUMMARY.md"].decode()
+    assert re.search(r"\| Go over Rust \| 2 \| 3\.\d\dx \| \[3\.\d\d, 3\.\d\d\] \|", shown)  # sqrt(1.8 x 7.2)
+    assert "| Rust over Zig | 2 | 0.98x |" in shown
+
+
+def test_groups_of_unequal_parity_are_named(roots: Roots) -> None:
+    """Lanes of another parity have a group of their own in the same table, and the table says what differs."""
+    raw = fresh(roots)
+    raw["arms"]["zig"]["parity"]["threads"] = 2
+    raw["environment"].update(virtualization=None, engine=None, ci=True)
+    del raw["arms"]["null"]
+    case = raw["cases"][0]
+    del case["states"]["null"], case["memory"]["null"]
+    times = {name: ns for name, ns in builders.TIMES.items() if name != "null"}
+    case.update(samples=builders.columns(times), warmups=builders.columns(times, rounds=1))
+    store(roots, raw)
+    tables.tables(roots=roots)
+    text = everything(roots)["project"].decode()
+    assert "A: own, 1 thread, mmap; B: own, 2 threads, mmap." in text
+    assert "| B1 | Zig |" in text
+    assert "no null arm" in text
+    assert "withheld" in text
+    assert "shared CI runner" in text
+
+
+VALUES = {
+    "sqlite scan interval go/rust": r"\[1\.\d\d, 1\.\d\d\]",
+    "sqlite scan winner": "Rust and Zig",
+    "sqlite scan memory go": "3.00 MiB",
+    "sqlite scan throughput go": "111 rows/s",
+    "sqlite scan floor go": "not measured",
+    "sqlite startup go": "1.00 ms",
+    "sqlite build go": "9.00 s",
+    "sqlite lines go": "700",
+}
+
+
+@pytest.mark.parametrize("words", VALUES)
+def test_every_value(roots: Roots, words: str) -> None:
+    """Each value of the list says what its name says."""
+    store(roots, fresh(roots))
+    say(roots, f"It is <!-- deadheat:value {words} -->?<!-- /deadheat -->.")
+    tables.tables(roots=roots)
+    assert re.search(f"-->{VALUES[words]}<!--", everything(roots)["project"].decode())
+
+
+def test_a_damaged_list_of_rows(tmp_path: Path) -> None:
+    """A row with a missing or unknown field is an error of ours that names the file."""
+    path = tmp_path / "rows.yaml"
+    for damage in ("rows: [{number: '1'}]", "rows: [1]", "lines: []", "rows: [{number: '1', kinds: [], more: 1}]"):
+        path.write_text(damage)
+        with pytest.raises(ProjectError, match="a row is damaged"):
+            rows.planned(path)
 
 
 def test_the_31_rows() -> None:

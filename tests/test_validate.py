@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests import builders
 from tools import checks, result
 from tools.errors import ResultError
-from tools.validate import examine, validate
+from tools.validate import MANY, examine, validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,6 +82,34 @@ CONTRADICTIONS: dict[str, tuple[Callable[[Tree], Any], str]] = {
     "no such day": (lambda raw: raw.update(created_at="2026-02-30T00:00:00Z"), "is not a date"),
     "other name": (lambda raw: raw["environment"].update(id="f" * 12), "belongs into a file named"),
     "other folder": (lambda raw: raw["project"].update(slug="csv"), "'csv' is not the folder"),
+    "unknown lane": (lambda raw: raw["plan"]["lanes"].append("perl"), "'perl' is not a lane"),
+    "planned workload": (lambda raw: raw["plan"].update(workload="huge"), "$.plan.workload"),
+    "rounds": (lambda raw: raw["plan"].update(rounds_min=41), "more rounds at least than at most"),
+    "copy of itself": (lambda raw: raw["arms"]["go"].update(of="rust"), "only a null arm is a copy"),
+    "no parity": (lambda raw: raw["arms"]["go"].update(parity=None), "a lane has a language and a parity"),
+    "own baseline": (lambda raw: raw["arms"]["go"].update(baseline_of="go"), "'go' is not another lane"),
+    "passed with failures": (
+        lambda raw: raw["arms"]["go"]["verification"]["failures"].append({"check": "a", "reason": "b"}),
+        "passed, yet with failures",
+    ),
+    "memory of nobody": (
+        lambda raw: raw["cases"][0]["memory"].update(perl={"max_rss_bytes": 1, "source": "rusage"}),
+        "$.cases[0].memory: 'perl' is not an arm",
+    ),
+    "round skipped": (
+        lambda raw: raw["cases"][0]["samples"].update(round=[2 * turn for turn in raw["cases"][0]["samples"]["round"]]),
+        "a round is missing",
+    ),
+    "position twice": (_sample("position", 0), "of round 1 is taken twice"),
+    "ran twice": (lambda raw: raw["cases"][0]["samples"].update(arm=["go"] * 60), "'go' ran twice in round 0"),
+    "no samples": (
+        lambda raw: raw["cases"][0]["samples"].update({key: [] for key in raw["cases"][0]["samples"]}),
+        "'go' is measured but has no samples",
+    ),
+    "two headlines": (
+        lambda raw: raw["cases"].append({**raw["cases"][0], "name": "b"}),
+        "more than one case is the headline",
+    ),
     "html": (lambda raw: raw["arms"]["go"].update(title="<b>Go</b>"), "HTML has no place"),
     "marker": (lambda raw: raw["environment"].update(os="<!-- deadheat:end plan -->"), "HTML has no place"),
     "newline after a name": (lambda raw: raw["project"].update(slug="sqlite-query-engine\n"), "breaks pattern"),
@@ -275,6 +303,28 @@ def test_links_pipes_and_strays(tmp_path: Path) -> None:
     found = {problem.path.rsplit("/", 1)[1]: problem.message for problem in report.problems}
     assert sorted(found) == ["folder-link", "link.json", "pipe.json", "stray.json"]
     assert found["pipe.json"] == "not a regular file"
+
+
+def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results that cannot be seen are a problem, not an absence."""
+    builders.stored(tmp_path / "results")
+    real = os.scandir
+
+    def refuses(path: str) -> Any:
+        if str(path).endswith("engine"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refuses)
+    report = examine(tmp_path / "results", tmp_path / "index.json")
+    assert [problem.message for problem in report.problems] == ["Permission denied"]
+
+
+def test_many_files_are_read_on_all_cores(tmp_path: Path) -> None:
+    """Past a number of new files the answer is the same, found by several processes."""
+    _fill(tmp_path / "results", MANY + 1)
+    report = examine(tmp_path / "results", tmp_path / "index.json")
+    assert (len(report.problems), len(report.results)) == (MANY, 1)
 
 
 def test_no_results_at_all(tmp_path: Path) -> None:

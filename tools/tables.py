@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tools import files, overview_tables, project, project_tables, selection, splice, validate, values
+from tools import files, overview_tables, project, project_tables, score_tables, selection, splice, validate, values
 from tools.errors import TablesError
 from tools.project import ROOT
 from tools.selection import MAIN_WORKLOAD, Evidences
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 OVERVIEW: dict[str, Callable[[Evidences], str]] = {
     "plan": overview_tables.plan,
     "standings": overview_tables.standings,
-    "wins": overview_tables.wins,
+    "wins": score_tables.wins,
     "cases": overview_tables.cases,
     "sizes": overview_tables.sizes,
     "environments": overview_tables.environments,
-    "choose": overview_tables.choose,
-    "overall": overview_tables.overall,
+    "choose": score_tables.choose,
+    "overall": score_tables.overall,
 }
 REQUIRED = {
     "PLAN.md": ("plan",),
