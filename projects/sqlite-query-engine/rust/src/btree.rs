@@ -205,6 +205,11 @@ impl<'m> OverflowReader<'m> {
         Self { pager, pages_left: 4 * u64::from(pager.page_count()) + 64 }
     }
 
+    /// Starts the count anew: for searches, which may meet the same entry many times.
+    pub fn reset(&mut self) {
+        *self = Self::new(self.pager);
+    }
+
     /// Puts at least the first `wanted_bytes` of the payload into `payload`.
     pub fn read(&mut self, cell: &Cell<'_>, wanted_bytes: usize, payload: &mut Vec<u8>) -> Result<()> {
         payload.clear();

@@ -520,6 +520,11 @@ impl<'m> EntryReader<'m> {
         key: &[Value<'_>],
         order: &[KeyOrder],
     ) -> Result<std::cmp::Ordering> {
+        // The fields of the key are at the front, most often before the overflow.
+        if let Ok(found) = compare_key(entry.local, key, order) {
+            return Ok(found);
+        }
+        self.overflow.reset();
         compare_key(self.load(entry)?, key, order).map_err(|e| entry.error(e.0))
     }
 
