@@ -81,6 +81,14 @@ def test_a_hand_edit_is_noticed() -> None:
     assert [one.kind for one in bare.differences] == ["hand-edit"]
 
 
+def test_an_emptied_block_is_filled_again() -> None:
+    """Who empties a block, with or without its checksum, asks for a new one: that is no hand edit."""
+    emptied = f"<!-- deadheat:begin plan -->\n\n<!-- deadheat:end plan sha={checksum('old')} -->\n"
+    spliced = splice(emptied, "d.md", Fake())
+    assert [one.kind for one in spliced.differences] == ["outdated"]
+    assert spliced.text == render(EMPTY)
+
+
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("bom", ["", "\ufeff"])
 @pytest.mark.parametrize("end", ["", "  ", "\tx"])

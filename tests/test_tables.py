@@ -357,6 +357,23 @@ def test_newest_docker_result_speaks(roots: Roots) -> None:
     assert chosen == ["23", "21", "22", "22"]
 
 
+def test_only_the_chosen_result_is_read(roots: Roots, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many results there are, and however often tables ask, one file a project is read again."""
+    for day in range(1, 21):
+        store(roots, fresh(roots, created_at=f"2026-10-{day:02}T00:00:00Z"))
+    tables.tables(roots=roots)
+    read = []
+    real = result.load
+
+    def counted(path: Path) -> Result:
+        read.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(result, "load", counted)
+    assert check(roots) == []
+    assert read == ["20261020T000000Z_0123456789ab.json"]
+
+
 def test_preferred_environment() -> None:
     """The Docker environment that covers most projects is preferred; host results never are."""
 

@@ -126,7 +126,7 @@ def _schema_errors(tree: Any) -> Iterator[tuple[str, str]]:
     if validator.is_valid(_with_short_columns(tree)):
         return
     for error in validator.iter_errors(tree):
-        yield error.json_path, _explain(error)
+        yield printable_message(error.json_path), _explain(error)
 
 
 def _explain(error: jsonschema.ValidationError) -> str:

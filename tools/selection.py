@@ -92,10 +92,13 @@ class Evidences:
     def __init__(self, projects: Iterable[Project], summaries: Iterable[Summary]) -> None:
         """Choose among summaries; files are read only when their numbers are asked for."""
         self.rows: list[Row] = all_rows(projects)
-        self._summaries = list(summaries)
-        self._loaded: dict[Path, Evidence] = {}
+        self._chosen: dict[tuple[str, str], Evidence | None] = {}
         self._hashes: dict[Path, str] = {}
-        self.preferred = preferred_environment(self._summaries)
+        self._summaries: dict[tuple[str, str], list[Summary]] = {}
+        found = list(summaries)
+        for one in found:
+            self._summaries.setdefault((one.slug, one.workload), []).append(one)
+        self.preferred = preferred_environment(found)
 
     def row(self, name: str) -> Row:
         """Find a row by slug or alias.
@@ -110,17 +113,20 @@ class Evidences:
 
     def of(self, row: Row, workload: str = MAIN_WORKLOAD) -> Evidence | None:
         """Give the result that speaks for a row, if there is one."""
+        key = (row.slug, workload)
+        if key not in self._chosen:
+            self._chosen[key] = self._choose(row, workload) if key in self._summaries else None
+        return self._chosen[key]
+
+    def _choose(self, row: Row, workload: str) -> Evidence:
+        """Load the best result of a row, and nothing else (but other CI jobs where they must agree)."""
         wanted = _wanted(row.project, workload)
-        candidates = [one for one in self._summaries if (one.slug, one.workload) == (row.slug, workload)]
-        if not candidates:
-            return None
+        candidates = self._summaries[row.slug, workload]
         best = max(candidates, key=lambda one: (*_standing(one, self.preferred, wanted), one.created_at))
-        if best.path not in self._loaded:
-            loaded = result.load(best.path)
-            missing = tuple(sorted(wanted - {*best.lanes, *best.cases}))
-            others = self._other_jobs(best, loaded, candidates) if best.ci else ()
-            self._loaded[best.path] = Evidence(loaded, self._stale(loaded, row.project), missing, others)
-        return self._loaded[best.path]
+        loaded = result.load(best.path)
+        missing = tuple(sorted(wanted - {*best.lanes, *best.cases}))
+        others = self._other_jobs(best, loaded, candidates) if best.ci else ()
+        return Evidence(loaded, self._stale(loaded, row.project), missing, others)
 
     def all(self) -> list[tuple[Row, Evidence | None]]:
         """Pair every row with its evidence."""

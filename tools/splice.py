@@ -115,8 +115,8 @@ def _fill_block(
     edits.append((block.start, marker.end, new))
     if text[block.start : marker.end] == new:
         return
-    edited = checksum(old) != block.sha if block.sha else bool(old.strip())
-    if edited and checksum(old) != checksum(wanted):
+    edited = bool(old.strip()) and checksum(old) not in {block.sha, checksum(wanted)}  # an emptied block is no loss
+    if edited:
         message = f"block {block.name} was edited by hand, or written without a checksum"
         differences.append(Difference(document.name, block.line, "hand-edit", message))
     else:

@@ -167,7 +167,7 @@ def _refuse_hand_edits(outcome: Outcome, *, force: bool) -> None:
     edits = [str(difference) for difference in outcome.differences if difference.kind == "hand-edit"]
     if edits and not force:
         raise TablesError(
-            "\n".join(edits), remedy="move the text out of the block, or use --force; nothing was written"
+            "\n".join(edits), remedy="move the text out of the block, or empty the block; nothing was written"
         )
 
 
