@@ -321,7 +321,7 @@ pub const Binder = struct {
         const in = expr.node.in;
         const operand = try self.bind(in.operand);
         const affinity = operand.affinity orelse .none;
-        const collation = operand.collation orelse .binary;
+        var collation = operand.collation orelse .binary;
         const nodes = try self.arena.alloc(*const Node, in.list.len);
         const parts = try self.arena.alloc(Bound, in.list.len + 1);
         parts[0] = operand;
@@ -329,6 +329,8 @@ pub const Binder = struct {
             part.* = try self.bind(item);
             node.* = part.node;
         }
+        // SQLite turns `x IN (constant)` into `x = constant`, where the right side's COLLATE counts.
+        if (nodes.len == 1 and nodes[0].* == .constant) collation = compareCollation(operand, .{ .node = nodes[0], .collation = parts[1].collation, .explicit = parts[1].explicit });
         const constants = try self.inConstants(nodes, affinity, collation);
         return self.finish(.{ .in = .{
             .operand = operand.node,

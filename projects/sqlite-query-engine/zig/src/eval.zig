@@ -214,8 +214,9 @@ pub const Evaluator = struct {
                     if (best == .null) return .null;
                     const other = try self.eval(arg);
                     if (other == .null) return .null;
+                    // On a tie MIN takes the later value and MAX keeps the earlier one, as SQLite does.
                     const order = value_zig.compare(other, best, collation);
-                    if (order == (if (function == .min) std.math.Order.lt else .gt)) best = other;
+                    if (if (function == .min) order != .gt else order == .gt) best = other;
                 }
                 return best;
             },

@@ -250,8 +250,21 @@ const Query = struct {
             return;
         };
         var chooser: planner.Planner = .{ .arena = self.arena, .table = table, .refs = self.binder.refs, .terms = terms.items };
-        // Groups come out in the order of their keys, so the scan's order is of no use to them.
         self.plan = try chooser.plan(if (self.grouped) &.{} else self.order);
+        // Groups come out in the order of their keys, whatever the order of the scan.
+        if (self.grouped) self.plan.ordered = self.groupsInOrder();
+    }
+
+    /// One group needs no order, and ORDER BY a prefix of the keys is free.
+    fn groupsInOrder(self: *const Query) bool {
+        if (self.group.len == 0) return true;
+        if (self.order.len > self.group.len) return false;
+        for (self.order, self.group[0..self.order.len], self.select.order_by, self.select.group_by[0..self.order.len]) |key, bound, order_term, group_expr| {
+            if (key.descending or !key.nulls_first or key.collation != (bound.collation orelse .binary)) return false;
+            const same_column = key.node.* == .column and bound.node.* == .column and key.node.column == bound.node.column;
+            if (!same_column and !std.mem.eql(u8, order_term.expr.source, group_expr.source)) return false;
+        }
+        return true;
     }
 
     fn prepareRows(self: *Query) Error!void {
@@ -388,7 +401,7 @@ const Query = struct {
 
     fn explain(self: *Query) Error!void {
         if (self.table) |table| {
-            try self.explainLine(try planner.describe(self.arena, &self.plan, table));
+            try self.explainLine(try planner.describe(self.arena, &self.plan, table, self.binder.table_name));
         } else try self.explainLine("SCAN CONSTANT ROW");
         if (self.group.len > 0) try self.explainLine("USE TEMP B-TREE FOR GROUP BY");
         if (self.select.distinct) try self.explainLine("USE TEMP B-TREE FOR DISTINCT");
@@ -430,7 +443,8 @@ const Query = struct {
             .rowid_range => |range| try self.scanTable(range, sink),
             .rowid_seek => |rowids| {
                 var cursor: btree.Cursor(.table) = .init(self.pager, self.table.?.root);
-                for (rowids) |rowid| {
+                for (0..rowids.len) |i| {
+                    const rowid = rowids[if (self.plan.backwards) rowids.len - 1 - i else i];
                     if (!try self.seekRow(&cursor, rowid)) continue;
                     if (!try self.visit(sink)) return;
                 }
@@ -492,8 +506,11 @@ const Query = struct {
             _ = try walk.run(sink);
             return;
         };
-        for (seek.in_values) |chosen| {
-            seek.prefix[slot] = chosen;
+        // In the order of the index, or against it.
+        const values = seek.in_values;
+        const descending = seek.index.key[slot].descending != self.plan.backwards;
+        for (0..values.len) |i| {
+            seek.prefix[slot] = values[if (descending) values.len - 1 - i else i];
             if (!try walk.run(sink)) return;
         }
     }

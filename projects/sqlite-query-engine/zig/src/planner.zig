@@ -359,10 +359,13 @@ pub const Planner = struct {
         if (order.len == 0) return;
         switch (result.access) {
             .nothing => {},
-            .rowid_seek => |rowids| result.ordered = rowids.len <= 1,
-            .table_scan, .rowid_range => self.matchOrder(result, order, null, 0),
+            .table_scan, .rowid_range, .rowid_seek => self.matchOrder(result, order, null, 0),
             .index_scan => |index| self.matchOrder(result, order, index, 0),
-            .index_seek => |seek| if (seek.in_slot == null) self.matchOrder(result, order, seek.index, seek.prefix.len),
+            .index_seek => |seek| {
+                // With several values of an IN no column of the prefix stays at one value.
+                const fixed = if (seek.in_slot == null or seek.in_values.len == 1) seek.prefix.len else 0;
+                self.matchOrder(result, order, seek.index, fixed);
+            },
         }
     }
 
@@ -465,34 +468,35 @@ pub fn highestInt(limit: Value, inclusive: bool) ?i64 {
 
 // --- EXPLAIN QUERY PLAN -------------------------------------------------------------------
 
-pub fn describe(arena: std.mem.Allocator, result: *const Plan, table: *const schema.Table) Error![]const u8 {
+/// `name` is the table's name or its alias.
+pub fn describe(arena: std.mem.Allocator, result: *const Plan, table: *const schema.Table, name: []const u8) Error![]const u8 {
     var out: std.Io.Writer.Allocating = .init(arena);
-    writeDescription(&out.writer, result, table) catch return error.OutOfMemory;
+    writeDescription(&out.writer, result, table, name) catch return error.OutOfMemory;
     return out.written();
 }
 
-fn writeDescription(out: *std.Io.Writer, result: *const Plan, table: *const schema.Table) std.Io.Writer.Error!void {
+fn writeDescription(out: *std.Io.Writer, result: *const Plan, table: *const schema.Table, name: []const u8) std.Io.Writer.Error!void {
     switch (result.access) {
         .nothing => try out.writeAll("SCAN CONSTANT ROW"),
-        .table_scan => try out.print("SCAN {s}", .{table.name}),
+        .table_scan => try out.print("SCAN {s}", .{name}),
         .index_scan => |index| if (index.is_primary)
-            try out.print("SCAN {s}", .{table.name})
+            try out.print("SCAN {s}", .{name})
         else
-            try out.print("SCAN {s} USING COVERING INDEX {s}", .{ table.name, index.name }),
-        .rowid_seek => try out.print("SEARCH {s} USING INTEGER PRIMARY KEY (rowid=?)", .{table.name}),
+            try out.print("SCAN {s} USING COVERING INDEX {s}", .{ name, index.name }),
+        .rowid_seek => try out.print("SEARCH {s} USING INTEGER PRIMARY KEY (rowid=?)", .{name}),
         .rowid_range => |range| {
-            try out.print("SEARCH {s} USING INTEGER PRIMARY KEY (", .{table.name});
+            try out.print("SEARCH {s} USING INTEGER PRIMARY KEY (", .{name});
             if (range.has_low) try out.writeAll("rowid>?");
             if (range.has_low and range.has_high) try out.writeAll(" AND ");
             if (range.has_high) try out.writeAll("rowid<?");
             try out.writeAll(")");
         },
-        .index_seek => |seek| try writeSeek(out, result, table, seek),
+        .index_seek => |seek| try writeSeek(out, result, table, name, seek),
     }
 }
 
-fn writeSeek(out: *std.Io.Writer, result: *const Plan, table: *const schema.Table, seek: IndexSeek) std.Io.Writer.Error!void {
-    try out.print("SEARCH {s} USING ", .{table.name});
+fn writeSeek(out: *std.Io.Writer, result: *const Plan, table: *const schema.Table, name: []const u8, seek: IndexSeek) std.Io.Writer.Error!void {
+    try out.print("SEARCH {s} USING ", .{name});
     if (seek.index.is_primary) {
         try out.writeAll("PRIMARY KEY (");
     } else {
