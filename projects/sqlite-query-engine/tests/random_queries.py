@@ -258,6 +258,11 @@ class Maker:
             f"{name} IS NULL",
             f"{name} NOTNULL",
             f"{name} {operator} {constant} COLLATE {self.random.choice(['NOCASE', 'RTRIM', 'BINARY'])}",
+            f"{name} {operator} {self.random.choice(table.columns).name}",
+            f"+{name} {operator} {constant}",
+            f"{name} IN ({self.random.choice(table.columns).name}, {constant})",
+            f"{self.text(table)} {operator} {constant}",
+            name,
         ]
         return self.random.choice(forms)
 
@@ -279,13 +284,19 @@ class Maker:
             column = self.random.choice(table.columns)
             return self.random.choice([column.name, column.name, quote(self.random.choice([0, 1, 2, 3, -7, 0.5, 10]))])
         left, right = self.number(table, depth - 1), self.number(table, depth - 1)
+        names = [column.name for column in table.columns]
+        real = self.random.choice([name for name in names if name[0] == "r"] or ["2.625"])
+        one = self.random.choice([name for name in names if name[0] != "r"] or ["1"])
+        decimals = self.random.randint(0, 3)
         forms = [
             *(f"({left} {operator} {right})" for operator in "+-*/%&|"),
             f"({left} << 3)", f"({left} >> 2)", f"(- {left})", f"(~ {left})", f"coalesce({left}, {right}, 4)",
             f"ifnull({left}, {right})", f"nullif({left}, {right})", f"length({self.random.choice(table.columns).name})",
             f"CASE WHEN {self.comparison(table)} THEN {left} ELSE {right} END", f"CAST({left} AS INTEGER)",
             f"CASE {self.random.choice(table.columns).name} WHEN {left} THEN 1 WHEN {right} THEN 2 END",
-            f"({left} < {right})",
+            f"({left} < {right})", f"min({left}, {right})", f"max({left}, {right}, 3)", f"(NOT {left})",
+            f"({left} AND {right})", f"({left} OR {right})", f"({left} IS {right})", f"({left} IN ({right}, 2, NULL))",
+            f"({left} BETWEEN -3 AND {right})", f"CAST({left} AS REAL)", f"({one} || {one})", f"round({real}, {decimals})",
         ]  # fmt: skip
         return self.random.choice(forms)
 
@@ -297,6 +308,8 @@ class Maker:
             f"{one} || {two}", f"lower({one})", f"upper({one})", f"substr({one}, {start})",
             f"substr({one}, {start}, {count})",
             f"trim({one})", f"hex({one})", f"typeof({one})", f"CAST({one} AS TEXT)", f"{one} || '-' || {start}",
+            f"trim({one}, 'ab x')", f"coalesce({one}, {two}, 'none')", f"lower(substr({one}, {count}))",
+            f"CASE WHEN {one} IS NULL THEN 'nil' ELSE {two} END", f"upper({one} || {two})", f"length({one} || {two})",
             f"CAST({one} AS BLOB)", f"instr({one}, {quote(self.random.choice(['a', 'b', '', '5']))})",
         ]  # fmt: skip
         return self.random.choice(forms)
@@ -344,7 +357,7 @@ class Maker:
     def dressed(self, sql: str) -> str:
         """Return the query with other white space, comments and spelling of words, outside of literals."""
         pieces = []
-        for piece in re.findall(r"[xX]?'(?:[^']|'')*'|[A-Za-z_][A-Za-z_0-9]*| |[^ ]", sql):
+        for piece in re.findall(r"[xX]?'(?:[^']|'')*'|\"[^\"]*\"|[A-Za-z_][A-Za-z_0-9]*| |[^ ]", sql):
             dice = self.random.random()
             if piece == " ":
                 pieces.append(self.random.choice([" ", " ", " ", "\n", "\t ", " /* x's */ ", ' -- it"s\n']))
@@ -384,23 +397,46 @@ class Maker:
         listed = [self.random.choice(columns), self.number(table), self.text(table), *table.key]
         if self.random.random() < 0.4:
             listed = self.random.sample(columns, self.random.randint(1, len(columns)))
-        select = "*" if self.random.random() < 0.2 else ", ".join(listed)
-        body = f"SELECT {select} FROM {table.name}{self.where(table)}"
+        label = self.random.choice(["", "", "", "first_one", '"First one"'])
+        head = f"{listed[0]} {self.random.choice(['', 'AS '])}{label}" if label else listed[0]
+        select = "*" if self.random.random() < 0.2 else ", ".join([head, *(listed[1:] or table.key)])
+        source = table.name + self.random.choice(["", "", "", " x", " AS x"])
+        if source.endswith(" x") and select != "*":
+            select = f"x.{select}, x.*"
+        body = f"SELECT {select} FROM {source}{self.where(table)}"
         if self.random.random() < 0.5:
             return Query(body, ordered=False)
-        return Query(f"{body} ORDER BY {self.order(table)}{self.limit()}", ordered=True)
+        lead = "" if select == "*" else self.random.choice(["", f"{label}, "] if label else ["", "", "1 DESC, ", "1, "])
+        return Query(f"{body} ORDER BY {lead}{self.order(table)}{self.limit()}", ordered=True)
 
     def order(self, table: Table) -> str:
         """Return ORDER BY terms that end in the unique key."""
         terms = [self.pick(table).name for _ in range(self.random.randint(0, 2))]
+        terms = [term + self.random.choice(["", "", "", "", " COLLATE NOCASE", " COLLATE BINARY"]) for term in terms]
         if self.random.random() < 0.2:
             terms.append(self.number(table, 1))
-        # a bare number would be an ordinal, and a folded one is an error in SQLite
-        terms = [term for term in terms if any(mark.islower() for mark in term)] + table.key
+        # a bare number would be an ordinal, and one that SQLite folds (0 AND x) is an ordinal out of range
+        terms = [term for term in terms if any(mark.islower() for mark in term) and " AND " not in term] + table.key
         return ", ".join(term + self.direction() for term in terms)
 
     def aggregates(self, table: Table) -> str:
-        """Return one to four aggregates whose value does not depend on the order of the rows."""
+        """Return one to four aggregates, some inside an expression."""
+        terms = [self.one_aggregate(table) for _ in range(self.random.randint(1, 4))]
+        shapes = [
+            "{}",
+            "{}",
+            "{}",
+            "{}",
+            "{} + 1",
+            "- {}",
+            "coalesce({}, 'none')",
+            "typeof({})",
+            "CASE WHEN {} > 2 THEN 1 END",
+        ]
+        return ", ".join(self.random.choice(shapes).format(term) for term in terms)
+
+    def one_aggregate(self, table: Table) -> str:
+        """Return an aggregate whose value does not depend on the order of the rows."""
         binary = [column for column in table.columns if column.collation == "BINARY"]
         sums = [column for column in table.columns if column.summable]
         forms = ["COUNT(*)", f"COUNT({self.random.choice(table.columns).name})"]
@@ -409,7 +445,7 @@ class Maker:
             forms += [f"{word}({self.random.choice(binary).name})" for word in ("MIN", "MAX")]
         if sums:
             forms += [f"{word}({self.random.choice(sums).name})" for word in ("SUM", "TOTAL", "AVG")]
-        return ", ".join(self.random.choice(forms) for _ in range(self.random.randint(1, 4)))
+        return self.random.choice(forms)
 
     def aggregate(self, table: Table) -> Query:
         """Return aggregates over the whole table."""
@@ -419,11 +455,14 @@ class Maker:
         """Return a GROUP BY, with HAVING and a full order at times."""
         keys = self.group_keys(table)
         having = self.random.choice(["", "", " HAVING COUNT(*) > 1", " HAVING COUNT(*) BETWEEN 2 AND 5"])
+        if self.random.random() < 0.2:
+            having = f" HAVING {self.one_aggregate(table)} > 3 OR {keys[0]} IS NULL"
         body = f"SELECT {', '.join(keys)}, {self.aggregates(table)} FROM {table.name}{self.where(table)}"
-        body += f" GROUP BY {', '.join(keys)}{having}"
+        body += f" GROUP BY {', '.join(keys) if self.random.random() < 0.8 else '1, 2'[: 3 * len(keys) - 2]}{having}"
         if self.random.random() < 0.4:
             return Query(body, ordered=False)
-        order = ", ".join(key + self.direction() for key in self.random.sample(keys, len(keys)))
+        lead = f"{self.one_aggregate(table)}{self.direction()}, " if self.random.random() < 0.3 else ""
+        order = lead + ", ".join(key + self.direction() for key in self.random.sample(keys, len(keys)))
         return Query(f"{body} ORDER BY {order}{self.limit()}", ordered=True)
 
     def group_keys(self, table: Table) -> list[str]:
