@@ -1,8 +1,8 @@
 //! What a row does to its group.
 
 use crate::decimal::{Decimal, NotNumber, POW10};
-use crate::failure::{Result, escape, quote_value};
-use crate::groups::{GroupTable, KeyFields, push_key_field};
+use crate::failure::{escape, quote_value};
+use crate::groups::{GroupTable, KeyFields, Probe, push_key};
 use crate::plan::{Plan, ValueColumn};
 use crate::record::Record;
 
@@ -77,20 +77,49 @@ impl ColumnState {
     }
 }
 
-/// What is wrong with a row whose structure is sound.
-pub enum BadRow {
-    /// A column that is to be a number is none. The error policy decides.
-    Number(usize, NotNumber),
-    /// What no policy can skip.
-    Fatal(String),
-}
+/// What is wrong with the numbers of a row whose structure is sound: the column,
+/// and why it is no number. The error policy decides.
+pub struct BadNumber(pub usize, pub NotNumber);
+
+/// What no policy can skip: where the record starts, and what is wrong.
+pub struct Fatal(pub usize, pub String);
+
+/// How many rows wait until their groups are looked up side by side.
+const BATCH_ROWS: usize = 16;
 
 /// Filters rows and adds them to their groups.
 pub struct Aggregator {
     pub plan: Plan,
     pub table: GroupTable,
-    values: Vec<Option<Decimal>>,
-    key: Vec<u8>,
+    batch: Batch,
+}
+
+/// Rows that passed all checks, with their keys and values behind each other.
+#[derive(Default)]
+struct Batch {
+    count: usize,
+    rows: [BatchRow; BATCH_ROWS],
+    keys: Vec<u8>,
+    values: Vec<Option<Decimal>>, // of each row as many as there are columns
+}
+
+#[derive(Clone, Copy, Default)]
+struct BatchRow {
+    start: usize,
+    key_start: usize,
+    key_end: usize,
+}
+
+impl Batch {
+    fn clear(&mut self) {
+        self.count = 0;
+        self.keys.clear();
+    }
+
+    fn key(&self, row: usize) -> &[u8] {
+        let row = self.rows[row];
+        &self.keys[row.key_start..row.key_end]
+    }
 }
 
 impl Aggregator {
@@ -98,58 +127,85 @@ impl Aggregator {
         Self {
             plan: Plan::default(),
             table: GroupTable::new(max_groups),
-            values: Vec::new(),
-            key: Vec::new(),
+            batch: Batch::default(),
         }
     }
 
     /// Starts over with a plan.
     pub fn reset(&mut self, plan: Plan) {
         self.table.reset(plan.value_columns.len());
-        self.values = vec![None; plan.value_columns.len()];
+        self.batch.clear();
+        self.batch.values = vec![None; BATCH_ROWS * plan.value_columns.len()];
         self.plan = plan;
     }
 
-    /// All numbers of a row are read before anything is added: a bad row leaves no trace.
+    /// Takes one row into the batch. All its numbers are read before that: a bad
+    /// row leaves no trace. True when the batch must be flushed.
     #[inline]
-    pub fn add(&mut self, row: &Record) -> std::result::Result<(), BadRow> {
+    pub fn add(&mut self, row: &Record) -> std::result::Result<bool, BadNumber> {
         for condition in &self.plan.conditions {
             match condition.holds(row) {
                 Ok(true) => {}
-                Ok(false) => return Ok(()),
-                Err(error) => return Err(BadRow::Number(condition.column, error)),
+                Ok(false) => return Ok(false),
+                Err(error) => return Err(BadNumber(condition.column, error)),
             }
         }
-        for (value, column) in self.values.iter_mut().zip(&self.plan.value_columns) {
-            *value = read_value(row, column).map_err(|e| BadRow::Number(column.column, e))?;
+        let batch = &mut self.batch;
+        let columns = &self.plan.value_columns;
+        let values = &mut batch.values[batch.count * columns.len()..][..columns.len()];
+        for (value, column) in values.iter_mut().zip(columns) {
+            *value = read_value(row, column).map_err(|error| BadNumber(column.column, error))?;
         }
-        let number = self
-            .find_group(row)
-            .map_err(|failure| BadRow::Fatal(failure.text))?;
+        let key_start = batch.keys.len();
+        push_key(row, &self.plan.group_columns, &mut batch.keys);
+        batch.rows[batch.count] = BatchRow {
+            start: row.start,
+            key_start,
+            key_end: batch.keys.len(),
+        };
+        batch.count += 1;
+        Ok(batch.count == BATCH_ROWS)
+    }
+
+    /// Adds all rows of the batch to their groups, in their order.
+    pub fn flush(&mut self) -> std::result::Result<(), Fatal> {
+        let count = self.batch.count;
+        let mut probes = [Probe::default(); BATCH_ROWS];
+        let mut promising = [false; BATCH_ROWS];
+        for (row, probe) in probes[..count].iter_mut().enumerate() {
+            *probe = self.table.probe(self.batch.key(row));
+        }
+        for (promising, probe) in promising.iter_mut().zip(&probes[..count]) {
+            *promising = self.table.is_promising(probe);
+        }
+        for row in 0..count {
+            let key = self.batch.key(row);
+            let found = self.table.finish(key, &probes[row], promising[row]);
+            let start = self.batch.rows[row].start;
+            let number = found.map_err(|failure| Fatal(start, failure.text))?;
+            self.add_values(row, number)
+                .map_err(|what| Fatal(start, what))?;
+        }
+        self.batch.clear();
+        Ok(())
+    }
+
+    /// Adds the values of one row of the batch to its group.
+    #[inline]
+    fn add_values(&mut self, row: usize, number: usize) -> std::result::Result<(), String> {
+        let columns = &self.plan.value_columns;
+        let values = &self.batch.values[row * columns.len()..][..columns.len()];
         let states = self.table.add_row(number);
-        let columns = self.plan.value_columns.iter().zip(&self.values);
-        for (state, (column, value)) in states.iter_mut().zip(columns) {
+        for ((state, column), value) in states.iter_mut().zip(columns).zip(values) {
             let Some(value) = *value else { continue };
             if state.add(value, column.needs_bounds).is_err() {
-                return Err(BadRow::Fatal(self.sum_error(number, column.column)));
+                return Err(self.sum_error(number, column.column));
             }
         }
         Ok(())
     }
 
-    #[inline]
-    fn find_group(&mut self, row: &Record) -> Result<usize> {
-        if let [column] = self.plan.group_columns[..] {
-            return self.table.find(&row.field(column));
-        }
-        self.key.clear();
-        let columns = &self.plan.group_columns;
-        for (i, &column) in columns.iter().enumerate() {
-            push_key_field(&mut self.key, &row.field(column), i + 1 == columns.len());
-        }
-        self.table.find(&self.key)
-    }
-
+    #[cold]
     fn sum_error(&self, number: usize, column: usize) -> String {
         let key = KeyFields::new(self.table.key(number), self.plan.group_columns.len());
         let fields: Vec<_> = key.map(quote_value).collect();

@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use crate::aggregate::ColumnState;
 use crate::failure::{Result, bad_request};
+use crate::record::Record;
 
 // Groups live in blocks that never move: growing copies nothing, and memory does
 // not double for a moment.
@@ -109,6 +110,23 @@ struct Block {
     states: Vec<ColumnState>,
 }
 
+/// One search, between its steps. The memory that a step needs is loaded by the
+/// step before, and searches are made side by side: a table that is larger than
+/// the cache would otherwise make each row wait for several misses in turn.
+#[derive(Clone, Copy, Default)]
+pub struct Probe {
+    ends: KeyEnds,
+    hash: u64,
+    slot: u64,
+}
+
+impl Probe {
+    /// The group that the slot names; nonsense for an empty slot.
+    fn number(&self) -> usize {
+        (self.slot & !TAG).wrapping_sub(1) as usize
+    }
+}
+
 /// Open addressing over slots that hold 32 bits of the hash and a group number plus one.
 pub struct GroupTable {
     hasher: KeyHasher,
@@ -178,25 +196,52 @@ impl GroupTable {
         &self.blocks[number / BLOCK_GROUPS].groups[number % BLOCK_GROUPS]
     }
 
-    /// The number of the group with this key, which is made if it is new.
+    /// Starts the search for a key: the load of its slot is under way when this returns.
     #[inline]
-    pub fn find(&mut self, key: &[u8]) -> Result<usize> {
+    pub fn probe(&self, key: &[u8]) -> Probe {
         let ends = KeyEnds::of(key);
         let hash = self.hasher.hash(key, ends);
+        Probe {
+            ends,
+            hash,
+            slot: self.slots[hash as usize & (self.slots.len() - 1)],
+        }
+    }
+
+    /// Goes on to the group that the slot names; false if that is another one.
+    #[inline]
+    pub fn is_promising(&self, probe: &Probe) -> bool {
+        probe.slot & TAG == probe.hash & TAG
+            && probe.slot != 0
+            && self.group(probe.number()).ends == probe.ends
+    }
+
+    /// The number of the group with this key, which is made if it is new.
+    #[inline]
+    pub fn finish(&mut self, key: &[u8], probe: &Probe, is_promising: bool) -> Result<usize> {
+        let number = probe.number();
+        if is_promising && (probe.ends.is_whole_key() || self.key(number) == key) {
+            return Ok(number);
+        }
+        self.search(key, probe.ends, probe.hash)
+    }
+
+    /// The whole search: other groups may be in the way, or the group is new.
+    fn search(&mut self, key: &[u8], ends: KeyEnds, hash: u64) -> Result<usize> {
         let mask = self.slots.len() - 1;
         let mut at = hash as usize & mask;
         loop {
-            let slot = self.slots[at];
-            if slot == 0 {
+            let probe = Probe {
+                ends,
+                hash,
+                slot: self.slots[at],
+            };
+            if probe.slot == 0 {
                 return self.insert(key, ends, at, hash & TAG);
             }
-            if slot & TAG == hash & TAG {
-                let number = (slot & !TAG) as usize - 1;
-                if self.group(number).ends == ends
-                    && (ends.is_whole_key() || self.key(number) == key)
-                {
-                    return Ok(number);
-                }
+            let number = probe.number();
+            if self.is_promising(&probe) && (ends.is_whole_key() || self.key(number) == key) {
+                return Ok(number);
             }
             at = (at + 1) & mask;
         }
@@ -284,13 +329,22 @@ impl GroupTable {
     }
 }
 
-/// A key of several columns is each field but the last behind its length in four
-/// bytes, then the last field: two different rows never make the same key.
-pub fn push_key_field(key: &mut Vec<u8>, field: &[u8], is_last: bool) {
-    if !is_last {
-        key.extend_from_slice(&(field.len() as u32).to_le_bytes());
+/// Appends the key of a row. A key of several columns is each field but the last
+/// behind its length in four bytes, then the last field: two different rows never
+/// make the same key.
+#[inline]
+pub fn push_key(row: &Record, columns: &[usize], key: &mut Vec<u8>) {
+    let Some((&last, others)) = columns.split_last() else {
+        return;
+    };
+    for &column in others {
+        let length_at = key.len();
+        key.extend_from_slice(&[0; 4]);
+        row.push_field(column, key);
+        let length = (key.len() - length_at - 4) as u32;
+        key[length_at..length_at + 4].copy_from_slice(&length.to_le_bytes());
     }
-    key.extend_from_slice(field);
+    row.push_field(last, key);
 }
 
 /// The fields of a key.
@@ -327,6 +381,12 @@ impl<'a> Iterator for KeyFields<'a> {
 mod tests {
     use super::*;
 
+    fn find(table: &mut GroupTable, key: &[u8]) -> Result<usize> {
+        let probe = table.probe(key);
+        let is_promising = table.is_promising(&probe);
+        table.finish(key, &probe, is_promising)
+    }
+
     #[test]
     fn keys_of_several_columns_never_collide_and_sort_by_field() {
         let rows = [
@@ -341,10 +401,15 @@ mod tests {
         table.reset(0);
         for (number, row) in rows.iter().enumerate() {
             let mut key = Vec::new();
-            push_key_field(&mut key, row[0].as_bytes(), false);
-            push_key_field(&mut key, row[1].as_bytes(), true);
-            assert_eq!(table.find(&key).unwrap(), number);
-            assert_eq!(table.find(&key).unwrap(), number);
+            let text = format!("{},{}", row[0], row[1]);
+            let row = Record {
+                buffer: text.as_bytes(),
+                start: 0,
+                field_ends: &[row[0].len() as u32, text.len() as u32],
+            };
+            push_key(&row, &[0, 1], &mut key);
+            assert_eq!(find(&mut table, &key).unwrap(), number);
+            assert_eq!(find(&mut table, &key).unwrap(), number);
         }
         let order = table.sorted(2);
         let sorted: Vec<Vec<&[u8]>> = (order.iter())
@@ -369,8 +434,8 @@ mod tests {
                     *byte ^= 0x80;
                 }
                 let expected = table.count;
-                assert_eq!(table.find(&other).unwrap(), expected);
-                assert_eq!(table.find(&other).unwrap(), expected);
+                assert_eq!(find(&mut table, &other).unwrap(), expected);
+                assert_eq!(find(&mut table, &other).unwrap(), expected);
                 assert_eq!(table.key(expected), other);
             }
         }
@@ -383,7 +448,7 @@ mod tests {
             table.reset(1);
             for number in 0..10_000_usize {
                 let key = format!("key {number} {}", "x".repeat(number % 300));
-                assert_eq!(table.find(key.as_bytes()).unwrap(), number);
+                assert_eq!(find(&mut table, key.as_bytes()).unwrap(), number);
                 table.add_row(number)[0].count += number as u64;
             }
             for number in 0..10_000_usize {
@@ -392,7 +457,7 @@ mod tests {
                 assert_eq!(table.rows(number), 1);
                 assert_eq!(table.states(number)[0].count, number as u64);
             }
-            assert!(table.find(b"one more").is_err());
+            assert!(find(&mut table, b"one more").is_err());
         }
     }
 }

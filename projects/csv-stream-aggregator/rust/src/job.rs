@@ -1,6 +1,6 @@
 //! One repeat: from the raw input to the rendered answer.
 
-use crate::aggregate::{Aggregator, BadRow};
+use crate::aggregate::{Aggregator, BadNumber, Fatal};
 use crate::decimal::NotNumber;
 use crate::failure::{Result, escape, quote_value};
 use crate::options::Options;
@@ -77,7 +77,7 @@ impl<'a> Job<'a> {
                 field_ends: &self.exact_ends,
             };
             if row.is_blank() {
-                window.position = next;
+                window.consume(next, None);
                 continue;
             }
             let names = header_names(window, &row, outcome)?;
@@ -90,7 +90,7 @@ impl<'a> Job<'a> {
                 .map_err(|failure| window.line_failure(row.start, &failure.text))?;
             self.rows.aggregator.reset(plan);
             if !self.request.no_header {
-                window.position = next;
+                window.consume(next, None);
             }
             return Ok(());
         }
@@ -144,7 +144,10 @@ impl<'a> Job<'a> {
             self.rows.take(window, &row, Outcome::WellFormed, suspect)?;
             start = next;
         }
-        window.position = start;
+        self.rows.flush(window)?;
+        // Without quotes each line is a record, or blank: the scan has counted them.
+        let lines = (!index.has_quote).then_some(index.record_ends.len());
+        window.consume(start, lines);
         Ok(())
     }
 
@@ -158,7 +161,8 @@ impl<'a> Job<'a> {
             field_ends: &self.exact_ends,
         };
         self.rows.take(window, &row, outcome, true)?;
-        window.position = next;
+        self.rows.flush(window)?;
+        window.consume(next, None);
         Ok(())
     }
 }
@@ -208,6 +212,7 @@ impl Rows<'_> {
             return Ok(());
         }
         if row.text().len() > self.request.max_record_bytes {
+            self.flush(window)?;
             return Err(window.too_long(row.start));
         }
         self.items += 1;
@@ -227,13 +232,20 @@ impl Rows<'_> {
             return self.reject(window, row, || INVALID_UTF8.into());
         }
         match self.aggregator.add(row) {
-            Ok(()) => Ok(()),
-            Err(BadRow::Fatal(what)) => Err(window.line_failure(row.start, &what)),
-            Err(BadRow::Number(column, error)) => {
+            Ok(false) => Ok(()),
+            Ok(true) => self.flush(window),
+            Err(BadNumber(column, error)) => {
                 let name = escape(&self.aggregator.plan.column_names[column]);
                 self.reject(window, row, || number_problem(row, column, &name, error))
             }
         }
+    }
+
+    /// Brings the rows that wait into their groups. Must come before the text moves.
+    fn flush(&mut self, window: &Window) -> Result<()> {
+        self.aggregator
+            .flush()
+            .map_err(|Fatal(record_start, what)| window.line_failure(record_start, &what))
     }
 
     /// Counts a bad row, or fails with what is wrong with it.
@@ -248,6 +260,7 @@ impl Rows<'_> {
             self.skipped += 1;
             return Ok(());
         }
+        self.flush(window)?; // what is wrong with an earlier row comes first
         Err(window.line_failure(row.start, &describe()))
     }
 }

@@ -46,6 +46,21 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// Appends the value of a field.
+    #[inline]
+    pub fn push_field(&self, column: usize, out: &mut Vec<u8>) {
+        let (start, end) = self.raw_field(column);
+        let length = end - start;
+        match self.buffer[start..].first_chunk::<16>() {
+            // A copy of fixed length, cut afterwards, is a pair of instructions.
+            Some(sixteen) if length <= 16 && sixteen[0] != b'"' => {
+                out.extend_from_slice(sixteen);
+                out.truncate(out.len() - 16 + length);
+            }
+            _ => out.extend_from_slice(&self.field(column)),
+        }
+    }
+
     /// A field as a number; quotes around a number do not change it.
     #[inline]
     pub fn number(&self, column: usize) -> Result<Decimal, NotNumber> {

@@ -19,6 +19,7 @@ pub struct RecordIndex {
     pub field_ends: Vec<u32>,
     /// Positions in `field_ends`, one past each record's line feed.
     pub record_ends: Vec<u32>,
+    pub has_quote: bool,
     pub has_high: bool,
     /// The scan met quoting that only the exact parser understands, and stopped
     /// in front of that chunk.
@@ -39,6 +40,7 @@ impl RecordIndex {
     /// read: the buffer needs `CHUNK_BYTES` of padding behind `to`.
     pub fn scan(&mut self, buffer: &[u8], from: usize, to: usize, delimiter: u8) {
         self.irregular = false;
+        self.has_quote = false;
         self.record_ends.clear();
         // Every byte could be a terminator; a chunk is stored before it is counted.
         if self.field_ends.len() < to - from + CHUNK_BYTES {
@@ -60,6 +62,7 @@ impl RecordIndex {
                 masks = masks.keep(to - base);
             }
             if masks.quote | quotes.inside | quotes.after_closing != 0 {
+                self.has_quote = true;
                 let Some(outside) = quotes.advance(&masks, &buffer[base..to]) else {
                     self.irregular = true;
                     break;

@@ -124,6 +124,16 @@ impl Window {
         }
     }
 
+    /// Steps over text. If the number of its lines is known, they are not counted again.
+    pub fn consume(&mut self, to: usize, lines: Option<usize>) {
+        if let Some(lines) = lines {
+            let uncounted = count_lines(&self.buffer[self.lines_from..self.position]);
+            self.lines_before += uncounted + lines as u64;
+            self.lines_from = to;
+        }
+        self.position = to;
+    }
+
     pub fn too_long(&self, record_start: usize) -> Box<Failure> {
         let most = self.max_record_bytes;
         let what = format!("record longer than {most} bytes (--max-record-bytes)");
