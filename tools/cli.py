@@ -52,6 +52,7 @@ def parser(program: str) -> argparse.ArgumentParser:
         made.add_argument("--min-run", type=duration, default=0.5, metavar="0.5s", help="least length of one run (0.5s)")
         made.add_argument("--workload", default="bench", metavar="NAME", help="bench, or large where a project has it")
         made.add_argument("--seed", type=int, metavar="N", help="seed of the order (default: random, stored in the result)")
+        made.add_argument("--no-store", action="store_true", help="show the numbers, keep nothing (a trial run)")
         made.add_argument("--no-tables", action="store_true", help="store the result, leave the Markdown tables alone")
     return made
 
@@ -110,7 +111,9 @@ def _bench(project: Project, runner: Runner, args: argparse.Namespace) -> bool:
     terminal.clear()
     from tools import publish  # noqa: PLC0415 - heavy imports come after the last timed run (MEASURING 16)
 
-    publish.store(content, tables=not args.no_tables)
+    publish.show(content)
+    if not args.no_store:
+        publish.store(content, tables=not args.no_tables)
     return all(arm["state"] == "measured" for arm in content["arms"].values() if arm["role"] == "lane")
 
 

@@ -10,15 +10,19 @@ from tools import tables as documents
 from tools.cli import relative
 
 
+def show(content: Mapping[str, Any]) -> None:
+    """Print the tables that a person reads."""
+    summary.show(result.from_tree(content, result.result_path(content)))
+
+
 def store(content: Mapping[str, Any], *, tables: bool) -> None:
-    """Write the result file, print the tables a person reads, and bring the documents up to date.
+    """Write the result file and bring the documents up to date.
 
     Raises:
         TablesError: a document cannot be rewritten; the result is stored.
         ResultError: the harness made an invalid result: a defect of ours, and nothing was written.
     """
     path = result.write(content)
-    summary.show(result.load(path))
     terminal.say(f"result  {relative(path)}")
     if tables:
         for changed in documents.tables().written:

@@ -1,12 +1,8 @@
-"""Where the tests of this project find the lanes.
-
-DEADHEAT_LANES="go=/path/csv-stream-aggregator,rust=...,zig=..." names built lanes by hand and overrides everything.
-"""
+"""Loads the scripts of this project; the lanes come from projects/conftest.py."""
 
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,13 +38,3 @@ def oracle() -> Any:
 def workload() -> Any:
     """Return the project's workload maker as a module."""
     return load("workload")
-
-
-@pytest.fixture(scope="session")
-def lane_commands() -> dict[str, list[str]]:
-    """Return the command of every lane that DEADHEAT_LANES names."""
-    named = os.environ.get("DEADHEAT_LANES", "")
-    if not named:
-        pytest.skip("DEADHEAT_LANES names no built lanes")
-    pairs = (item.split("=", 1) for item in named.split(","))
-    return {language: command.split() for language, command in pairs}
