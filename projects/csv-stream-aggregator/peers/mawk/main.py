@@ -59,9 +59,8 @@ def program(request: Request, places: dict[str, int]) -> str:
         if name in {"sum", "mean"}:
             body.append(f"sum_{column}[k] += {value}" if name == "sum" or ("sum", column) not in columns else "")
         elif name != "count":
-            body.append(
-                f"if (n[k] == 1 || {value} {'<' if name == 'min' else '>'} {name}_{column}[k]) {name}_{column}[k] = {value}"
-            )
+            better = f"{value} {'<' if name == 'min' else '>'} {name}_{column}[k]"
+            body.append(f"if (n[k] == 1 || {better}) {name}_{column}[k] = {value}")
     printed = ", ".join(["k", "n[k]", *(f"{source(name)}_{column}[k]" for name, column in columns if name != "count")])
     formats = "\\036".join(["%s", "%d", *("%.17g" for name, _ in columns if name != "count")])
     end = f'END {{ for (k in n) printf "{formats}\\n", {printed}; print NR - 1 > "/dev/stderr" }}'
@@ -97,7 +96,8 @@ def line_cells(request: Request, line: str) -> tuple[tuple[bytes, ...], list[str
 def run(request: Request) -> tuple[bytes, int]:
     """Answer a request from the raw file."""
     text = program(request, column_numbers(request.input))
-    done = subprocess.run(["mawk", "-F", ",", text, request.input], capture_output=True, check=False)
+    command = ["mawk", "-F", ",", text, request.input]
+    done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"error: mawk: {done.stderr.decode(errors='replace').splitlines()[:1]}")
     keyed = sorted(line_cells(request, line) for line in done.stdout.decode().split("\n")[:-1])

@@ -23,7 +23,7 @@ from pathlib import Path
 import xxhash
 
 FRACTION_DIGITS = {"quantity": 0, "unit_price": 2, "discount": 2, "amount": 2}
-UNPACK = {".gz": "--gzin", ".zst": "--zstdin"}
+UNPACK = {".gz": "--gzin"}
 
 
 @dataclass(frozen=True)

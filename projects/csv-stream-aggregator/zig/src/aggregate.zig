@@ -11,18 +11,22 @@ pub const Accumulator = struct {
     values: u64 = 0,
     min: i64 = 0,
     max: i64 = 0,
-    /// The largest scale seen; `sum` is in its units.
-    scale: u8 = 0,
-    min_scale: u8 = 0,
-    max_scale: u8 = 0,
+    scales: Scales = .{},
 
-    /// Adds one number.
+    const Scales = packed struct(u32) {
+        /// The largest scale seen; `sum` is in its units.
+        sum: u8 = unset,
+        min: u8 = unset,
+        max: u8 = unset,
+        filler: u8 = unset,
+
+        /// No number has this scale, so the first one takes the slow way.
+        const unset = 0xff;
+    };
+
+    /// Adds one number. Nearly always all numbers of a column have the same scale.
     pub inline fn add(self: *Accumulator, value: Decimal) error{Overflow}!void {
-        if (self.values == 0) {
-            self.* = .{ .sum = value.mantissa, .values = 1, .min = value.mantissa, .max = value.mantissa, .scale = value.scale, .min_scale = value.scale, .max_scale = value.scale };
-            return;
-        }
-        if (value.scale != self.scale or self.min_scale != self.scale or self.max_scale != self.scale) return self.addMixed(value);
+        if (@as(u32, @bitCast(self.scales)) != @as(u32, value.scale) * 0x01010101) return self.addMixed(value);
         self.sum = try checkedAdd(self.sum, value.mantissa);
         self.values += 1;
         self.min = @min(self.min, value.mantissa);
@@ -30,30 +34,40 @@ pub const Accumulator = struct {
     }
 
     noinline fn addMixed(self: *Accumulator, value: Decimal) error{Overflow}!void {
-        if (value.scale > self.scale) {
-            const product = @mulWithOverflow(self.sum, decimal.powers_of_ten[value.scale - self.scale]);
+        if (self.values == 0) {
+            const scales: Scales = @bitCast(@as(u32, value.scale) * 0x01010101);
+            self.* = .{ .sum = value.mantissa, .values = 1, .min = value.mantissa, .max = value.mantissa, .scales = scales };
+            return;
+        }
+        if (value.scale > self.scales.sum) {
+            const product = @mulWithOverflow(self.sum, decimal.powers_of_ten[value.scale - self.scales.sum]);
             if (product[1] != 0) return error.Overflow;
             self.sum = product[0];
-            self.scale = value.scale;
+            self.scales.sum = value.scale;
+            self.scales.filler = value.scale;
         }
-        self.sum = try checkedAdd(self.sum, value.units(self.scale));
+        self.sum = try checkedAdd(self.sum, value.units(self.scales.sum));
         self.values += 1;
         if (value.order(self.low()) == .lt) {
             self.min = value.mantissa;
-            self.min_scale = value.scale;
+            self.scales.min = value.scale;
         }
         if (value.order(self.high()) == .gt) {
             self.max = value.mantissa;
-            self.max_scale = value.scale;
+            self.scales.max = value.scale;
         }
     }
 
+    pub fn scale(self: *const Accumulator) u8 {
+        return self.scales.sum;
+    }
+
     pub fn low(self: *const Accumulator) Decimal {
-        return .{ .mantissa = self.min, .scale = self.min_scale };
+        return .{ .mantissa = self.min, .scale = self.scales.min };
     }
 
     pub fn high(self: *const Accumulator) Decimal {
-        return .{ .mantissa = self.max, .scale = self.max_scale };
+        return .{ .mantissa = self.max, .scale = self.scales.max };
     }
 };
 
@@ -63,12 +77,40 @@ inline fn checkedAdd(a: i128, b: i128) error{Overflow}!i128 {
     return sum[0];
 }
 
-pub const Group = struct {
-    hash: u64,
-    key_start: u64,
-    key_bytes: u32,
+/// A group lies in one piece: this head, the key padded with zeros to whole units, and its accumulators. So a row
+/// touches one place of the memory (and one slot of the table), however many groups there are.
+pub const Group = extern struct {
     rows: u64,
+    key_bytes: u64,
+
+    fn keyStart(self: *const Group) [*]const u8 {
+        return @as([*]const u8, @ptrCast(self)) + @sizeOf(Group);
+    }
+
+    pub fn key(self: *const Group) []const u8 {
+        return self.keyStart()[0..self.key_bytes];
+    }
+
+    /// The accumulators lie behind the padded key; `Groups.insert` made them, aligned.
+    pub inline fn accumulators(self: *Group, columns: usize) []Accumulator {
+        const start = @as([*]u8, @ptrCast(self)) + @sizeOf(Group) + roundUp(self.key_bytes);
+        return @as([*]Accumulator, @ptrCast(@alignCast(start)))[0..columns];
+    }
 };
+
+const unit_bytes = 16;
+
+/// What must be readable behind a key that is looked up.
+pub const key_padding_bytes = 16;
+
+comptime {
+    std.debug.assert(@sizeOf(Group) == unit_bytes and @alignOf(Accumulator) <= unit_bytes);
+    std.debug.assert(@sizeOf(Accumulator) % unit_bytes == 0);
+}
+
+inline fn roundUp(bytes: u64) u64 {
+    return (bytes + unit_bytes - 1) & ~@as(u64, unit_bytes - 1);
+}
 
 pub const Groups = struct {
     gpa: std.mem.Allocator,
@@ -76,65 +118,68 @@ pub const Groups = struct {
     seed: u64,
     max_groups: usize,
     columns: usize = 0,
-    list: std.ArrayList(Group) = .empty,
-    accumulators: std.ArrayList(Accumulator) = .empty,
-    keys: std.ArrayList(u8) = .empty,
-    /// The upper half of the hash and the number of the group plus one; 0 is free. A power of two of them.
+    /// All groups, one behind the other, in units of sixteen bytes.
+    units: std.array_list.Aligned(Unit, .fromByteUnits(unit_bytes)) = .empty,
+    /// Where each group starts, in units.
+    list: std.ArrayList(u32) = .empty,
+    /// The upper half of the hash, and the start of the group plus one; 0 is free. A power of two of them.
     slots: []u64 = &.{},
 
     pub const Error = error{ OutOfMemory, TooManyGroups };
+    const Unit = [unit_bytes]u8;
 
     const min_slots = 1 << 10;
     const tag_mask: u64 = 0xffff_ffff_0000_0000;
 
     pub fn deinit(self: *Groups) void {
+        self.units.deinit(self.gpa);
         self.list.deinit(self.gpa);
-        self.accumulators.deinit(self.gpa);
-        self.keys.deinit(self.gpa);
         self.gpa.free(self.slots);
     }
 
     /// Forgets all groups and keeps the memory.
     pub fn reset(self: *Groups, columns: usize) error{OutOfMemory}!void {
         self.columns = columns;
+        self.units.clearRetainingCapacity();
         self.list.clearRetainingCapacity();
-        self.accumulators.clearRetainingCapacity();
-        self.keys.clearRetainingCapacity();
         if (self.slots.len == 0) self.slots = try self.gpa.alloc(u64, min_slots);
         @memset(self.slots, 0);
     }
 
-    /// Returns the number of the group of a key, making it if need be.
-    pub inline fn find(self: *Groups, key: []const u8) Error!usize {
+    /// Returns the group of a key, making it if need be; it stays in place until the next call.
+    /// Behind the key, `key_padding_bytes` are readable.
+    pub inline fn find(self: *Groups, key: []const u8) Error!*Group {
         const hash = hashOf(self.seed, key);
         const mask = self.slots.len - 1;
         var at = hash & mask;
         while (self.slots[at] != 0) : (at = (at + 1) & mask) {
             if ((self.slots[at] ^ hash) & tag_mask != 0) continue;
-            const number: usize = @as(u32, @truncate(self.slots[at])) - 1;
-            if (std.mem.eql(u8, self.keyOf(self.list.items[number]), key)) return number;
+            const group = self.groupAt(@as(u32, @truncate(self.slots[at])) - 1);
+            if (group.key_bytes == key.len and sameKey(group.keyStart(), key.ptr, key.len)) return group;
         }
         return self.insert(key, hash, at);
     }
 
-    pub fn keyOf(self: *const Groups, group: Group) []const u8 {
-        return self.keys.items[group.key_start..][0..group.key_bytes];
+    /// Every group starts at a unit, and so is aligned.
+    pub inline fn groupAt(self: *const Groups, start: u32) *Group {
+        return @ptrCast(@alignCast(&self.units.items[start]));
     }
 
-    pub inline fn accumulatorsOf(self: *Groups, number: usize) []Accumulator {
-        return self.accumulators.items[number * self.columns ..][0..self.columns];
-    }
-
-    noinline fn insert(self: *Groups, key: []const u8, hash: u64, at: usize) Error!usize {
-        const number = self.list.items.len;
-        if (number == self.max_groups) return error.TooManyGroups;
-        const key_start = self.keys.items.len;
-        try self.keys.appendSlice(self.gpa, key);
-        try self.accumulators.appendNTimes(self.gpa, .{}, self.columns);
-        try self.list.append(self.gpa, .{ .hash = hash, .key_start = key_start, .key_bytes = @intCast(key.len), .rows = 0 });
-        self.slots[at] = (hash & tag_mask) | (number + 1);
+    noinline fn insert(self: *Groups, key: []const u8, hash: u64, at: usize) Error!*Group {
+        if (self.list.items.len == self.max_groups) return error.TooManyGroups;
+        const start = self.units.items.len;
+        const bytes = @sizeOf(Group) + roundUp(key.len) + self.columns * @sizeOf(Accumulator);
+        // 2^32 units are 64 GiB.
+        if (start + bytes / unit_bytes > std.math.maxInt(u32)) return error.OutOfMemory;
+        @memset(try self.units.addManyAsSlice(self.gpa, bytes / unit_bytes), @splat(0));
+        try self.list.append(self.gpa, @intCast(start));
+        const group = self.groupAt(@intCast(start));
+        group.* = .{ .rows = 0, .key_bytes = key.len };
+        @memcpy(@constCast(group.keyStart())[0..key.len], key);
+        @memset(group.accumulators(self.columns), .{});
+        self.slots[at] = (hash & tag_mask) | (start + 1);
         if (self.list.items.len * 2 > self.slots.len) try self.grow();
-        return number;
+        return group;
     }
 
     fn grow(self: *Groups) error{OutOfMemory}!void {
@@ -143,30 +188,45 @@ pub const Groups = struct {
         self.slots = wider;
         @memset(wider, 0);
         const mask = wider.len - 1;
-        for (self.list.items, 1..) |group, number| {
-            var at = group.hash & mask;
+        for (self.list.items) |start| {
+            const hash = hashOf(self.seed, self.groupAt(start).key());
+            var at = hash & mask;
             while (wider[at] != 0) at = (at + 1) & mask;
-            wider[at] = (group.hash & tag_mask) | number;
+            wider[at] = (hash & tag_mask) | (@as(u64, start) + 1);
         }
     }
 };
 
-/// A multiply-fold hash; keys of up to 16 bytes take two loads and two multiplications.
-inline fn hashOf(seed: u64, key: []const u8) u64 {
-    if (key.len > 16) return std.hash.Wyhash.hash(seed, key);
-    var a: u64 = 0;
-    var b: u64 = 0;
-    if (key.len >= 8) {
-        a = std.mem.readInt(u64, key[0..8], .little);
-        b = std.mem.readInt(u64, key[key.len - 8 ..][0..8], .little);
-    } else if (key.len >= 4) {
-        a = std.mem.readInt(u32, key[0..4], .little);
-        b = std.mem.readInt(u32, key[key.len - 4 ..][0..4], .little);
-    } else if (key.len != 0) {
-        a = (@as(u64, key[0]) << 16) | (@as(u64, key[key.len >> 1]) << 8) | key[key.len - 1];
+inline fn load(from: [*]const u8) u64 {
+    return std.mem.readInt(u64, from[0..8], .little);
+}
+
+/// Compares by words, the last one cut; both keys are readable up to seven bytes behind their end.
+inline fn sameKey(a: [*]const u8, b: [*]const u8, length: usize) bool {
+    var at: usize = 0;
+    while (at + 8 <= length) : (at += 8) {
+        if (load(a + at) != load(b + at)) return false;
     }
-    const secret = 0xa0761d6478bd642f;
-    return fold(fold(a ^ seed, b ^ secret) ^ key.len, seed ^ 0xe7037ed1a0b428db);
+    return at == length or (load(a + at) ^ load(b + at)) << @intCast((8 - (length - at)) * 8) == 0;
+}
+
+/// A multiply-fold hash over sixteen bytes a step; what is read behind the key is cut off.
+inline fn hashOf(seed: u64, key: []const u8) u64 {
+    const secrets = [2]u64{ 0xa0761d6478bd642f, 0xe7037ed1a0b428db };
+    var state = seed ^ key.len;
+    var from = key.ptr;
+    var left = key.len;
+    while (left > 16) : (left -= 16) {
+        state = fold(load(from) ^ state, load(from + 8) ^ secrets[0]);
+        from += 16;
+    }
+    var words = [2]u64{ 0, 0 };
+    if (left > 8) {
+        words = .{ load(from), load(from + 8) << @intCast((16 - left) * 8) };
+    } else if (left != 0) {
+        words[0] = load(from) << @intCast((8 - left) * 8);
+    }
+    return fold(fold(words[0] ^ state, words[1] ^ secrets[0]) ^ secrets[1], seed ^ secrets[1]);
 }
 
 inline fn fold(a: u64, b: u64) u64 {
@@ -180,7 +240,7 @@ test "sums grow in scale" {
         try column.add(value);
     }
     try std.testing.expectEqual(3999, column.sum);
-    try std.testing.expectEqual(3, column.scale);
+    try std.testing.expectEqual(3, column.scale());
     try std.testing.expectEqual(-1, column.min);
     try std.testing.expectEqualDeep(Decimal{ .mantissa = 25, .scale = 1 }, column.high());
 }
@@ -199,10 +259,15 @@ test "groups are found again" {
     var groups: Groups = .{ .gpa = std.testing.allocator, .seed = 7, .max_groups = 5000 };
     defer groups.deinit();
     try groups.reset(1);
-    var buffer: [32]u8 = undefined;
-    for (0..3) |_| for (0..5000) |i| {
-        const key = try std.fmt.bufPrint(&buffer, "{d}", .{i * i * i * 31});
-        try std.testing.expectEqual(i, try groups.find(key));
+    var buffer: [64]u8 = @splat('?');
+    for (0..3) |round| for (0..5000) |i| {
+        const key = try std.fmt.bufPrint(buffer[0..40], "{d}{s}", .{ i, "a longer key, sometimes"[0 .. i % 24] });
+        const group = try groups.find(key);
+        try std.testing.expectEqual(round, group.rows);
+        try std.testing.expectEqualStrings(key, group.key());
+        group.rows += 1;
+        try group.accumulators(1)[0].add(.{ .mantissa = 1, .scale = 0 });
+        try std.testing.expectEqual(round + 1, group.accumulators(1)[0].sum);
     };
-    try std.testing.expectError(error.TooManyGroups, groups.find("one more"));
+    try std.testing.expectError(error.TooManyGroups, groups.find(buffer[40..50]));
 }

@@ -9,6 +9,7 @@ const Accumulator = @import("aggregate.zig").Accumulator;
 const Group = @import("aggregate.zig").Group;
 const Groups = @import("aggregate.zig").Groups;
 const Plan = @import("plan.zig").Plan;
+const PlannedAggregate = @import("plan.zig").PlannedAggregate;
 
 /// The fields of a key lie one behind the other, each behind its length; a single field stands alone.
 pub const KeyFields = struct {
@@ -34,25 +35,25 @@ pub const Renderer = struct {
 
     /// Renders everything. `order` is scratch memory that one repeat leaves to the next.
     pub fn render(self: Renderer, gpa: std.mem.Allocator, order: *std.ArrayList(u32)) failure.Error!void {
-        try order.resize(gpa, self.groups.list.items.len);
-        for (order.items, 0..) |*number, i| number.* = @intCast(i);
+        order.clearRetainingCapacity();
+        try order.appendSlice(gpa, self.groups.list.items);
         std.sort.pdq(u32, order.items, self, before);
         if (self.request.format == .csv) try self.csvTitles();
-        for (order.items) |number| switch (self.request.format) {
-            .csv => try self.csvLine(number),
-            .json => try self.jsonLine(number),
+        for (order.items) |start| switch (self.request.format) {
+            .csv => try self.csvLine(self.groups.groupAt(start)),
+            .json => try self.jsonLine(self.groups.groupAt(start)),
         };
         try self.answer.flush();
     }
 
-    fn keyFields(self: Renderer, group: Group) KeyFields {
-        return .{ .rest = self.groups.keyOf(group), .count = self.plan.keys.len };
+    fn keyFields(self: Renderer, group: *const Group) KeyFields {
+        return .{ .rest = group.key(), .count = self.plan.keys.len };
     }
 
     /// Field by field, by bytes.
     fn before(self: Renderer, a: u32, b: u32) bool {
-        var left = self.keyFields(self.groups.list.items[a]);
-        var right = self.keyFields(self.groups.list.items[b]);
+        var left = self.keyFields(self.groups.groupAt(a));
+        var right = self.keyFields(self.groups.groupAt(b));
         for (0..self.plan.keys.len) |_| switch (std.mem.order(u8, left.next(), right.next())) {
             .lt => return true,
             .gt => return false,
@@ -74,14 +75,14 @@ pub const Renderer = struct {
         try self.put("\n");
     }
 
-    fn csvLine(self: Renderer, number: u32) error{Failed}!void {
-        const group = self.groups.list.items[number];
+    fn csvLine(self: Renderer, group: *Group) error{Failed}!void {
         var fields = self.keyFields(group);
         var first = true;
         for (0..self.plan.keys.len) |_| try self.csvPart("", fields.next(), &first);
         var buffer: [decimal.text_bytes_max]u8 = undefined;
+        const columns = group.accumulators(self.groups.columns);
         for (self.plan.aggregates) |planned| {
-            const value = valueOf(&buffer, group, self.groups.accumulatorsOf(number), planned.function, planned.slot);
+            const value = valueOf(&buffer, group.rows, columns, planned);
             if (!first) try self.put(",");
             first = false;
             try self.put(value orelse if (self.plan.keys.len == 0 and self.plan.aggregates.len == 1) "\"\"" else "");
@@ -110,8 +111,7 @@ pub const Renderer = struct {
 
     // --- json ---
 
-    fn jsonLine(self: Renderer, number: u32) error{Failed}!void {
-        const group = self.groups.list.items[number];
+    fn jsonLine(self: Renderer, group: *Group) error{Failed}!void {
         var fields = self.keyFields(group);
         var first = true;
         for (self.request.group_by) |name| {
@@ -121,9 +121,10 @@ pub const Renderer = struct {
             try self.put("\"");
         }
         var buffer: [decimal.text_bytes_max]u8 = undefined;
+        const columns = group.accumulators(self.groups.columns);
         for (self.plan.aggregates, self.request.aggregates) |planned, wanted| {
             try self.jsonName(prefix(wanted.function), wanted.column_name, &first);
-            const value = valueOf(&buffer, group, self.groups.accumulatorsOf(number), planned.function, planned.slot);
+            const value = valueOf(&buffer, group.rows, columns, planned);
             try self.put(value orelse "null");
         }
         try self.put("}\n");
@@ -176,16 +177,16 @@ fn prefix(function: options.Function) []const u8 {
 }
 
 /// Writes one aggregate of a group; null when there is no value.
-fn valueOf(buffer: *[decimal.text_bytes_max]u8, group: Group, columns: []const Accumulator, function: options.Function, slot: usize) ?[]const u8 {
-    if (function == .count_rows) return decimal.format(buffer, group.rows, 0);
-    const column = &columns[slot];
-    if (function == .count) return decimal.format(buffer, column.values, 0);
+fn valueOf(buffer: *[decimal.text_bytes_max]u8, rows: u64, columns: []const Accumulator, planned: PlannedAggregate) ?[]const u8 {
+    if (planned.function == .count_rows) return decimal.format(buffer, rows, 0);
+    const column = &columns[planned.slot];
+    if (planned.function == .count) return decimal.format(buffer, column.values, 0);
     if (column.values == 0) return null;
-    return switch (function) {
-        .sum => decimal.format(buffer, column.sum, column.scale),
-        .mean => decimal.formatMean(buffer, column.sum, column.values, column.scale),
-        .min => decimal.format(buffer, column.low().units(column.scale), column.scale),
-        .max => decimal.format(buffer, column.high().units(column.scale), column.scale),
+    return switch (planned.function) {
+        .sum => decimal.format(buffer, column.sum, column.scale()),
+        .mean => decimal.formatMean(buffer, column.sum, column.values, column.scale()),
+        .min => decimal.format(buffer, column.low().units(column.scale()), column.scale()),
+        .max => decimal.format(buffer, column.high().units(column.scale()), column.scale()),
         .count_rows, .count => unreachable,
     };
 }
