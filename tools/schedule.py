@@ -75,7 +75,7 @@ def padding_bytes(rng: random.Random) -> int:
     return rng.randrange(PADDING_BYTES)
 
 
-def enough(
+def enough(  # noqa: PLR0913 - the numbers of one rule, by keyword
     rounds: int,
     half_widths: Sequence[float],
     *,
@@ -88,7 +88,7 @@ def enough(
 
     Looks at precision (half-widths in ln of every claim), never at a verdict: stopping on the verdict errs more than
     twice as often at the edge. The time budget is hard: a block that would not fit is not begun, even before
-    MIN_ROUNDS; what cannot be resolved then is called unresolved.
+    `rounds_min`; what cannot be resolved then is called unresolved.
     """
     if rounds >= rounds_min and all(width <= HALF_WIDTH_LIMIT for width in half_widths):
         return Stop.PRECISE
