@@ -75,15 +75,40 @@ func (state *columnState) bound(mantissa int64, scale uint8) int128 {
 	return wide
 }
 
+// batchRows is how many rows wait until their groups are looked up side by side.
+const batchRows = 16
+
 // aggregator filters rows and adds them to their groups.
 type aggregator struct {
 	plan    *plan
 	table   *groupTable
-	values  []decimal
-	present []bool
-	key     []byte
+	batch   batch
 	scratch []byte
 }
+
+// batch holds rows that passed all checks, with their keys and values behind each other.
+type batch struct {
+	count     int
+	rows      [batchRows]batchRow
+	probes    [batchRows]probe
+	promising [batchRows]bool
+	keys      []byte
+	values    []batchValue // of each row as many as there are columns
+}
+
+type batchRow struct {
+	start            int // of the record, for messages
+	keyStart, keyEnd int
+}
+
+type batchValue struct {
+	decimal
+	isPresent bool
+}
+
+func (b *batch) key(row *batchRow) []byte { return b.keys[row.keyStart:row.keyEnd] }
+
+func (b *batch) clear() { b.count, b.keys = 0, b.keys[:0] }
 
 func newAggregator(maxGroups int) *aggregator {
 	return &aggregator{table: newGroupTable(maxGroups)}
@@ -92,51 +117,43 @@ func newAggregator(maxGroups int) *aggregator {
 // reset starts over with a plan.
 func (a *aggregator) reset(resolved *plan) {
 	a.plan = resolved
-	a.values = make([]decimal, len(resolved.valueColumns))
-	a.present = make([]bool, len(resolved.valueColumns))
+	a.batch.clear()
+	a.batch.values = make([]batchValue, batchRows*len(resolved.valueColumns))
 	a.table.reset(len(resolved.valueColumns))
 }
 
-// add takes one row in. All its numbers are read before anything is added: a bad
-// row leaves no trace. A status other than numberOK names what is wrong with a
-// column; an error is what no policy can skip.
-func (a *aggregator) add(row *record) (column int, status numberStatus, err error) {
+// add takes one row into the batch. All its numbers are read before that: a bad
+// row leaves no trace. A status other than numberOK says what is wrong with a
+// column. When the batch is full it must be flushed.
+func (a *aggregator) add(row *record) (isFull bool, column int, status numberStatus) {
 	for i := range a.plan.conditions {
 		condition := &a.plan.conditions[i]
 		holds, status := condition.holds(row, &a.scratch)
 		if status != numberOK || !holds {
-			return condition.column, status, nil
+			return false, condition.column, status
 		}
 	}
+	b := &a.batch
 	columns := a.plan.valueColumns
-	for slot := range columns {
-		status := a.readValue(row, slot)
+	values := b.values[b.count*len(columns):][:len(columns)]
+	for slot := range values {
+		status := a.readValue(&values[slot], row, &columns[slot])
 		if status > numberEmpty {
-			return columns[slot].column, status, nil
+			return false, columns[slot].column, status
 		}
-		a.present[slot] = status == numberOK
+		values[slot].isPresent = status == numberOK
 	}
-	number, err := a.table.find(a.groupKey(row))
-	if err != nil {
-		return 0, numberOK, err
-	}
-	states := a.table.addRow(number)
-	for slot := range states {
-		if !a.present[slot] {
-			continue
-		}
-		if err := states[slot].add(a.values[slot], columns[slot].needsBounds); err != nil {
-			return 0, numberOK, a.sumError(number, columns[slot].column)
-		}
-	}
-	return 0, numberOK, nil
+	keyStart := len(b.keys)
+	b.keys = appendKey(b.keys, row, a.plan.groupColumns, &a.scratch)
+	b.rows[b.count] = batchRow{row.start, keyStart, len(b.keys)}
+	b.count++
+	return b.count == batchRows, 0, numberOK
 }
 
 // readValue reads a field; one that is only counted need not be a number.
-func (a *aggregator) readValue(row *record, slot int) (status numberStatus) {
-	column := &a.plan.valueColumns[slot]
+func (a *aggregator) readValue(value *batchValue, row *record, column *valueColumn) (status numberStatus) {
 	if column.isNumeric {
-		a.values[slot], status = row.number(column.column)
+		value.decimal, status = row.number(column.column)
 		return status
 	}
 	if len(row.field(column.column, &a.scratch)) == 0 {
@@ -145,18 +162,44 @@ func (a *aggregator) readValue(row *record, slot int) (status numberStatus) {
 	return numberOK
 }
 
-// groupKey is valid until the next row.
-func (a *aggregator) groupKey(row *record) []byte {
-	columns := a.plan.groupColumns
-	if len(columns) == 1 {
-		return row.field(columns[0], &a.scratch)
+// flush adds all rows of the batch to their groups, in their order. An error is
+// what no policy can skip; it comes with the place where the record starts.
+func (a *aggregator) flush() (recordStart int, err error) {
+	b := &a.batch
+	rows := b.rows[:b.count]
+	for i := range rows {
+		a.table.start(&b.probes[i], b.key(&rows[i]))
 	}
-	key := a.key[:0]
-	for i, column := range columns {
-		key = appendKeyField(key, row.field(column, &a.scratch), i == len(columns)-1)
+	for i := range rows {
+		b.promising[i] = a.table.isPromising(&b.probes[i])
 	}
-	a.key = key
-	return key
+	for i := range rows {
+		number, err := a.table.finish(&b.probes[i], b.key(&rows[i]), b.promising[i])
+		if err == nil {
+			err = a.addValues(i, number)
+		}
+		if err != nil {
+			return rows[i].start, err
+		}
+	}
+	b.clear()
+	return 0, nil
+}
+
+// addValues adds the values of one row of the batch to its group.
+func (a *aggregator) addValues(row, number int) error {
+	columns := a.plan.valueColumns
+	values := a.batch.values[row*len(columns):][:len(columns)]
+	states := a.table.addRow(number)
+	for slot := range states {
+		if !values[slot].isPresent {
+			continue
+		}
+		if err := states[slot].add(values[slot].decimal, columns[slot].needsBounds); err != nil {
+			return a.sumError(number, columns[slot].column)
+		}
+	}
+	return nil
 }
 
 func (a *aggregator) sumError(number, column int) error {

@@ -3,7 +3,8 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
-	"hash/maphash"
+	"math/bits"
+	"math/rand/v2"
 	"slices"
 )
 
@@ -20,9 +21,63 @@ const (
 // group is one row of the answer.
 type group struct {
 	rows      uint64
+	ends      keyEnds
 	keyBlock  uint32
 	keyOffset uint32
-	keyLength uint32
+}
+
+// keyEnds are the length of a key and its first and last bytes, which overlap in
+// a short one. Up to sixteen bytes that is all of it: most keys are compared
+// without a look at where they are stored.
+type keyEnds struct {
+	first, last uint64
+	length      uint32
+}
+
+const wholeKeyBytes = 16
+
+func keyEndsOf(key []byte) keyEnds {
+	length := len(key)
+	ends := keyEnds{length: uint32(length)}
+	switch {
+	case length >= 8:
+		ends.first = binary.LittleEndian.Uint64(key)
+		ends.last = binary.LittleEndian.Uint64(key[length-8:])
+	case length >= 4:
+		ends.first = uint64(binary.LittleEndian.Uint32(key))
+		ends.last = uint64(binary.LittleEndian.Uint32(key[length-4:]))
+	case length > 0:
+		ends.first = uint64(key[0]) | uint64(key[length/2])<<8 | uint64(key[length-1])<<16
+	}
+	return ends
+}
+
+// keyHasher hashes keys by multiplying and folding, seeded anew in each process:
+// nobody can prepare a file whose keys all collide.
+type keyHasher struct{ seeds [2]uint64 }
+
+func newKeyHasher() keyHasher { return keyHasher{[2]uint64{rand.Uint64(), rand.Uint64()}} }
+
+func (h *keyHasher) hash(key []byte, ends *keyEnds) uint64 {
+	start := h.seeds[0] ^ uint64(ends.length)
+	if len(key) <= wholeKeyBytes {
+		return fold(ends.first^h.seeds[1], ends.last^start)
+	}
+	return h.hashLong(key, start)
+}
+
+// hashLong takes sixteen bytes at a time; the last sixteen may overlap those before.
+func (h *keyHasher) hashLong(key []byte, state uint64) uint64 {
+	last := key[len(key)-16:]
+	for ; len(key) >= 16; key = key[16:] {
+		state = fold(binary.LittleEndian.Uint64(key)^h.seeds[1], binary.LittleEndian.Uint64(key[8:])^state)
+	}
+	return fold(binary.LittleEndian.Uint64(last)^h.seeds[1], binary.LittleEndian.Uint64(last[8:])^state)
+}
+
+func fold(left, right uint64) uint64 {
+	high, low := bits.Mul64(left, right)
+	return high ^ low
 }
 
 type groupBlock struct {
@@ -33,7 +88,7 @@ type groupBlock struct {
 // groupTable finds groups by key: open addressing over slots that hold 32 bits
 // of the hash and a group number plus one.
 type groupTable struct {
-	seed      maphash.Seed
+	hasher    keyHasher
 	slots     []uint64
 	blocks    []*groupBlock
 	keys      [][]byte // append-only blocks of key bytes
@@ -44,7 +99,7 @@ type groupTable struct {
 }
 
 func newGroupTable(maxGroups int) *groupTable {
-	return &groupTable{seed: maphash.MakeSeed(), slots: make([]uint64, 1024), maxGroups: maxGroups}
+	return &groupTable{hasher: newKeyHasher(), slots: make([]uint64, 1024), maxGroups: maxGroups}
 }
 
 // reset forgets all groups and keeps the memory.
@@ -77,29 +132,63 @@ func (t *groupTable) addRow(number int) []columnState {
 }
 
 func (t *groupTable) key(g *group) []byte {
-	return t.keys[g.keyBlock][g.keyOffset : g.keyOffset+g.keyLength]
+	return t.keys[g.keyBlock][g.keyOffset : g.keyOffset+g.ends.length]
 }
 
-// find gives the number of the group with this key and makes it if it is new.
-func (t *groupTable) find(key []byte) (int, error) {
-	hash := maphash.Bytes(t.seed, key)
-	tag := hash &^ 0xffffffff
+// probe is one search, between its steps. The memory that a step needs is loaded
+// by the step before, and searches are made side by side: a table that is larger
+// than the cache would otherwise make each row wait for several misses in turn.
+type probe struct {
+	ends keyEnds
+	hash uint64
+	slot uint64
+}
+
+const tagBits = 0xffffffff00000000
+
+// number is the group that the slot names; nonsense for an empty slot.
+func (p *probe) number() int { return int(uint32(p.slot)) - 1 }
+
+// start begins the search for a key: the load of its slot is under way when this returns.
+func (t *groupTable) start(p *probe, key []byte) {
+	p.ends = keyEndsOf(key)
+	p.hash = t.hasher.hash(key, &p.ends)
+	p.slot = t.slots[p.hash&uint64(len(t.slots)-1)]
+}
+
+// isPromising goes on to the group that the slot names; false if that is another one.
+func (t *groupTable) isPromising(p *probe) bool {
+	return (p.slot^p.hash)&tagBits == 0 && p.slot != 0 && t.group(p.number()).ends == p.ends
+}
+
+// isFound compares what is not in the ends of the key.
+func (t *groupTable) isFound(p *probe, key []byte) bool {
+	return len(key) <= wholeKeyBytes || string(t.key(t.group(p.number()))) == string(key)
+}
+
+// finish gives the number of the group with this key, which is made if it is new.
+func (t *groupTable) finish(p *probe, key []byte, isPromising bool) (int, error) {
+	if isPromising && t.isFound(p, key) {
+		return p.number(), nil
+	}
+	return t.search(*p, key)
+}
+
+// search is the whole search: other groups may be in the way, or the group is new.
+func (t *groupTable) search(p probe, key []byte) (int, error) {
 	mask := uint64(len(t.slots) - 1)
-	for at := hash & mask; ; at = (at + 1) & mask {
-		slot := t.slots[at]
-		if slot == 0 {
-			return t.insert(key, at, tag)
+	for at := p.hash & mask; ; at = (at + 1) & mask {
+		p.slot = t.slots[at]
+		if p.slot == 0 {
+			return t.insert(key, p.ends, at, p.hash&tagBits)
 		}
-		if slot&^0xffffffff == tag {
-			number := int(uint32(slot)) - 1
-			if string(t.key(t.group(number))) == string(key) {
-				return number, nil
-			}
+		if t.isPromising(&p) && t.isFound(&p, key) {
+			return p.number(), nil
 		}
 	}
 }
 
-func (t *groupTable) insert(key []byte, at, tag uint64) (int, error) {
+func (t *groupTable) insert(key []byte, ends keyEnds, at, tag uint64) (int, error) {
 	number := t.count
 	if number == t.maxGroups {
 		return 0, badRequest("more than %d groups (--max-groups)", t.maxGroups)
@@ -111,7 +200,7 @@ func (t *groupTable) insert(key []byte, at, tag uint64) (int, error) {
 		t.blocks = append(t.blocks, &groupBlock{states: make([]columnState, blockGroups*t.columns)})
 	}
 	g := t.group(number)
-	*g = group{keyLength: uint32(len(key))}
+	*g = group{ends: ends}
 	g.keyBlock, g.keyOffset = t.storeKey(key)
 	clear(t.states(number))
 	t.count++
@@ -138,12 +227,13 @@ func (t *groupTable) grow() {
 	t.slots = make([]uint64, 2*len(t.slots))
 	mask := uint64(len(t.slots) - 1)
 	for number := range t.count {
-		hash := maphash.Bytes(t.seed, t.key(t.group(number)))
+		g := t.group(number)
+		hash := t.hasher.hash(t.key(g), &g.ends)
 		at := hash & mask
 		for t.slots[at] != 0 {
 			at = (at + 1) & mask
 		}
-		t.slots[at] = hash&^0xffffffff | uint64(number+1)
+		t.slots[at] = hash&tagBits | uint64(number+1)
 	}
 }
 
@@ -151,11 +241,18 @@ func (t *groupTable) grow() {
 // bytes, then the last field: two different rows never make the same key.
 const lengthBytes = 4
 
-func appendKeyField(key, field []byte, last bool) []byte {
-	if !last {
-		key = binary.LittleEndian.AppendUint32(key, uint32(len(field)))
+// appendKey appends the key of a row.
+func appendKey(key []byte, row *record, columns []int, scratch *[]byte) []byte {
+	for i, column := range columns {
+		if i == len(columns)-1 {
+			return row.appendField(key, column, scratch)
+		}
+		lengthAt := len(key)
+		key = append(key, 0, 0, 0, 0)
+		key = row.appendField(key, column, scratch)
+		binary.LittleEndian.PutUint32(key[lengthAt:], uint32(len(key)-lengthAt-lengthBytes))
 	}
-	return append(key, field...)
+	return key
 }
 
 // nextKeyField splits the first field off a key.

@@ -1,18 +1,47 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 )
 
+func (t *groupTable) find(key []byte) (int, error) {
+	var p probe
+	t.start(&p, key)
+	return t.finish(&p, key, t.isPromising(&p))
+}
+
+func TestKeysOfAnyLengthAreToldApart(t *testing.T) {
+	table := newGroupTable(1000)
+	table.reset(0)
+	for length := range 40 {
+		for changed := range length + 1 {
+			key := bytes.Repeat([]byte{'k'}, length)
+			if changed < length {
+				key[changed]++
+			}
+			want := table.count
+			for range 2 {
+				if got, err := table.find(key); got != want || err != nil {
+					t.Fatalf("%q: got %d, %v, want %d", key, got, err, want)
+				}
+			}
+		}
+	}
+}
+
 func TestKeysOfSeveralColumnsNeverCollideAndSortByField(t *testing.T) {
 	rows := [][]string{{"b", "1"}, {"a", "2"}, {"ab", ""}, {"a", "b"}, {"", "ab"}, {"a\x00", "0"}}
 	table := newGroupTable(100)
 	table.reset(0)
 	for number, row := range rows {
-		key := appendKeyField(appendKeyField(nil, []byte(row[0]), false), []byte(row[1]), true)
+		text := row[0] + "," + row[1]
+		var scratch []byte
+		ends := []uint32{uint32(len(row[0])), uint32(len(text))}
+		key := appendKey(nil, &record{[]byte(text), 0, ends}, []int{0, 1}, &scratch)
 		for range 2 {
 			if got, err := table.find(key); got != number || err != nil {
 				t.Fatalf("%q: got %d, %v, want %d", row, got, err, number)

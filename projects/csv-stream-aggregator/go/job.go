@@ -51,7 +51,7 @@ func (j *job) readHeader() error {
 			return err
 		}
 		if row.isBlank() {
-			j.window.position = next
+			j.window.consume(next, unknownLines)
 			continue
 		}
 		names, err := j.headerNames(&row, how)
@@ -66,7 +66,7 @@ func (j *job) readHeader() error {
 			return j.window.lineError(row.start, "%s", err)
 		}
 		j.aggregator.reset(resolved)
-		j.window.position = next
+		j.window.consume(next, unknownLines)
 		return nil
 	}
 }
@@ -141,7 +141,15 @@ func (j *job) takeScanned() error {
 		}
 		row.start = next
 	}
-	j.window.position = row.start
+	if err := j.flush(); err != nil {
+		return err
+	}
+	// Without quotes each line is a record, or blank: the scan has counted them.
+	lines := unknownLines
+	if !j.index.hasQuote {
+		lines = len(recordEnds)
+	}
+	j.window.consume(row.start, lines)
 	return nil
 }
 
@@ -152,7 +160,10 @@ func (j *job) takeExact() error {
 		err = j.take(&row, how, true)
 	}
 	if err == nil {
-		j.window.position = next
+		err = j.flush()
+	}
+	if err == nil {
+		j.window.consume(next, unknownLines)
 	}
 	return err
 }
@@ -163,6 +174,9 @@ func (j *job) take(row *record, how outcome, suspect bool) error {
 		return nil
 	}
 	if row.end()-row.start > j.request.maxRecordBytes {
+		if err := j.flush(); err != nil {
+			return err
+		}
 		return j.window.tooLong(row.start)
 	}
 	j.items++
@@ -175,12 +189,20 @@ func (j *job) take(row *record, how outcome, suspect bool) error {
 	if suspect && !utf8.Valid(row.text()) {
 		return j.reject(row, func() string { return "invalid UTF-8" })
 	}
-	column, status, err := j.aggregator.add(row)
-	if err != nil {
-		return j.window.lineError(row.start, "%s", err)
-	}
+	isFull, column, status := j.aggregator.add(row)
 	if status != numberOK {
 		return j.reject(row, func() string { return j.numberProblem(row, column, status) })
+	}
+	if isFull {
+		return j.flush()
+	}
+	return nil
+}
+
+// flush brings the rows that wait into their groups. It must come before the text moves.
+func (j *job) flush() error {
+	if recordStart, err := j.aggregator.flush(); err != nil {
+		return j.window.lineError(recordStart, "%s", err)
 	}
 	return nil
 }
@@ -190,6 +212,9 @@ func (j *job) reject(row *record, describe func() string) error {
 	if j.request.skipBadRows {
 		j.skipped++
 		return nil
+	}
+	if err := j.flush(); err != nil {
+		return err // what is wrong with an earlier row comes first
 	}
 	return j.window.lineError(row.start, "%s", describe())
 }

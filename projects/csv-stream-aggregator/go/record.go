@@ -48,6 +48,18 @@ func (r *record) field(column int, scratch *[]byte) []byte {
 	return out
 }
 
+// appendField appends the value of a field. The buffer must be padded.
+func (r *record) appendField(out []byte, column int, scratch *[]byte) []byte {
+	start, end := r.rawField(column)
+	length := end - start
+	if length > 16 || len(r.buffer)-start < 16 || r.buffer[start] == '"' {
+		return append(out, r.field(column, scratch)...)
+	}
+	// A copy of fixed length, cut afterwards, is a pair of instructions.
+	sixteen := (*[16]byte)(r.buffer[start:])
+	return append(out, sixteen[:]...)[:len(out)+length]
+}
+
 // number parses a field; quotes around a number do not change it.
 func (r *record) number(column int) (decimal, numberStatus) {
 	start, end := r.rawField(column)

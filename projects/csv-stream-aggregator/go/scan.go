@@ -21,6 +21,7 @@ type recordIndex struct {
 	fieldEnds []uint32
 	// recordEnds are positions in fieldEnds, one past each record's line feed.
 	recordEnds []uint32
+	hasQuote   bool
 	hasHigh    bool
 	// irregular is set when the scan met quoting that only the exact parser
 	// understands; it stopped in front of that chunk.
@@ -39,7 +40,7 @@ type quoteState struct {
 // scan indexes buffer[from:to], which must start at a record. It reads whole
 // chunks, so the buffer must have chunkBytes of padding behind to.
 func (index *recordIndex) scan(buffer []byte, from, to int, delimiter byte) {
-	index.irregular = false
+	index.irregular, index.hasQuote = false, false
 	// Every byte could be a terminator; a full chunk is stored before it is counted.
 	if needed := to - from + chunkBytes; len(index.fieldEnds) < needed {
 		index.fieldEnds = make([]uint32, needed)
@@ -60,6 +61,7 @@ func (index *recordIndex) scan(buffer []byte, from, to int, delimiter byte) {
 			chunk.keep(uint(rest))
 		}
 		if chunk.quote|quotes.inside|quotes.afterClosing != 0 {
+			index.hasQuote = true
 			outside, ok := quotes.advance(chunk, buffer[base:to])
 			if !ok {
 				index.irregular = true

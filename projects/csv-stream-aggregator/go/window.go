@@ -103,6 +103,18 @@ func (w *window) nextExact(delimiter byte, ends []uint32) (fieldEnds []uint32, n
 	}
 }
 
+// unknownLines leaves the counting of lines to the window.
+const unknownLines = -1
+
+// consume steps over text. If the number of its lines is known, they are not counted again.
+func (w *window) consume(to, lines int) {
+	if lines != unknownLines {
+		w.linesBefore += countLines(w.buffer[w.linesFrom:w.position]) + uint64(lines)
+		w.linesFrom = to
+	}
+	w.position = to
+}
+
 func (w *window) tooLong(recordStart int) error {
 	return w.lineError(recordStart, "record longer than %d bytes (--max-record-bytes)", w.maxRecordBytes)
 }
