@@ -29,6 +29,8 @@ pub struct Page<'m> {
     bytes: &'m [u8],
     pointers_at: usize,
     right_child: u32,
+    /// A payload of up to so many bytes is wholly on its page, whatever the kind of page.
+    always_local: usize,
 }
 
 /// One table row or index entry: where it is, and the part of its payload on the page.
@@ -75,7 +77,8 @@ impl<'m> Page<'m> {
             return Err(Error::page(number, format_args!("{cells} cells do not fit the page")));
         }
         let right_child = if is_leaf { 0 } else { u32_at(header, 8) };
-        Ok(Self { number, cells, is_leaf, kind, bytes, pointers_at, right_child })
+        let always_local = (bytes.len() - 12) * 64 / 255 - 23;
+        Ok(Self { number, cells, is_leaf, kind, bytes, pointers_at, right_child, always_local })
     }
 
     /// Where cell `index` begins; `index` must be below `cells`.
@@ -120,6 +123,34 @@ impl<'m> Page<'m> {
         Ok(rowid as i64)
     }
 
+    /// The page's bytes and the place of the cell's record in them, if the record is small and whole.
+    /// None is no verdict: `cell` finds out what is the matter.
+    #[inline]
+    pub fn small_record(&self, index: usize) -> Option<(&'m [u8], Range<usize>)> {
+        let bytes = self.bytes;
+        let pointer = self.pointers_at + 2 * index;
+        let mut at = u16::from_be_bytes([*bytes.get(pointer)?, *bytes.get(pointer + 1)?]) as usize;
+        if at < self.pointers_at + 2 * self.cells {
+            return None;
+        }
+        if !self.is_leaf {
+            at += 4;
+        }
+        let (record_bytes, taken) = varint(bytes.get(at..)?)?;
+        at += taken;
+        if self.kind == TreeKind::Table {
+            let (_, taken) = varint(bytes.get(at..)?)?;
+            at += taken;
+        }
+        if record_bytes == 0
+            || record_bytes > self.always_local as u64
+            || at + record_bytes as usize > bytes.len()
+        {
+            return None;
+        }
+        Some((bytes, at..at + record_bytes as usize))
+    }
+
     /// The row or entry of cell `index`. Interior pages of a table have none.
     #[inline]
     pub fn cell(&self, pager: &Pager, index: usize) -> Result<Cell<'m>> {
@@ -136,9 +167,7 @@ impl<'m> Page<'m> {
             at += taken;
         }
         let rest = &self.bytes[at..];
-        // Everything up to this size is wholly on its page, whatever the kind of page.
-        let always_local = (self.bytes.len() - 12) * 64 / 255 - 23;
-        if payload_bytes <= always_local as u64 {
+        if payload_bytes <= self.always_local as u64 {
             let Some(local) = rest.get(..payload_bytes as usize) else { return Err(self.cut_off(index)) };
             return Ok(Cell {
                 page: self.number,

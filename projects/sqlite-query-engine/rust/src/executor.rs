@@ -8,6 +8,7 @@ use crate::aggregate::Groups;
 use crate::btree::{Cell, Cursor, OverflowReader, Page, RowFinder, TreeKind, partition};
 use crate::error::Result;
 use crate::eval::{ColumnSource, Context, Expr, Layout, Row};
+use crate::filter::{Filter, Quick};
 use crate::key::{self, SortOrder};
 use crate::output::Answer;
 use crate::pager::Pager;
@@ -71,10 +72,9 @@ fn scan_rows(plan: &Plan<'_>, table: &Table, pager: &Pager, results: &mut Result
 
 fn scan_groups(plan: &Plan<'_>, table: &Table, pager: &Pager, results: &mut Results<'_, '_>) -> Result<u64> {
     let mut groups = Groups::new(plan);
-    let items = if groups.only_count_rows && plan.filters.is_empty() {
-        // Nothing but a number of rows is asked: whole pages are counted, cells not looked at.
-        let items = Scan::new(plan, table, pager).count_entries()?;
-        groups.add_rows(items);
+    let items = if groups.only_count_rows {
+        let (items, rows) = count_rows(plan, table, pager)?;
+        groups.add_rows(rows);
         items
     } else {
         scan(plan, table, pager, |row| {
@@ -86,30 +86,122 @@ fn scan_groups(plan: &Plan<'_>, table: &Table, pager: &Pager, results: &mut Resu
     Ok(items)
 }
 
-/// Calls `keep` with every row that passes the filters, until it breaks.
+/// The number of entries that the scan visits, and of those that pass the filter.
+fn count_rows<'m>(plan: &Plan<'_>, table: &Table, pager: &'m Pager) -> Result<(u64, u64)> {
+    let scan = Scan::new(plan, table, pager);
+    let (mut items, mut rows) = (0, 0);
+    let mut steps = RowSteps::new(plan, pager);
+    let mut slow = |cell: &Cell<'m>, verdict| {
+        rows += u64::from(steps.keeps(cell, verdict)?);
+        Ok(ControlFlow::Continue(()))
+    };
+    let filter = Filter::new(&plan.filters, &plan.layout);
+    let mut passed = 0;
+    if scan.is_direct() {
+        scan.for_each_run(|page, cells| {
+            items += cells.len() as u64;
+            if filter.is_empty() {
+                passed += cells.len() as u64; // whole pages are counted, cells not looked at
+                return Ok(ControlFlow::Continue(()));
+            }
+            for index in cells {
+                match filter.quick(page, index) {
+                    Quick::Passed if filter.is_quick() => passed += 1,
+                    Quick::Rejected => {}
+                    verdict => {
+                        let _ = slow(&page.cell(pager, index)?, verdict)?;
+                    }
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+    } else {
+        scan.for_each(|cell| {
+            items += 1;
+            slow(cell, filter.quick_cell(cell))
+        })?;
+    }
+    Ok((items, rows + passed))
+}
+
+/// Calls `keep` with every row that passes the filter, until it breaks. Returns the number of entries
+/// that the filter was asked about.
 fn scan(
     plan: &Plan<'_>,
     table: &Table,
     pager: &Pager,
     mut keep: impl FnMut(Row<'_>) -> Result<ControlFlow<()>>,
 ) -> Result<u64> {
-    let needs = Needs::of(plan);
-    let mut reader = RowReader::new(pager, &plan.layout);
+    let scan = Scan::new(plan, table, pager);
+    let filter = Filter::new(&plan.filters, &plan.layout);
+    let mut steps = RowSteps::new(plan, pager);
     let mut items = 0;
-    Scan::new(plan, table, pager).for_each(|cell| {
-        items += 1;
-        reader.start(cell)?;
-        if !plan.filters.is_empty() {
-            let row = Context::Row(reader.row(cell, &needs.filters)?);
-            for filter in &plan.filters {
-                if !filter.accepts(&row)? {
-                    return Ok(ControlFlow::Continue(()));
+    if scan.is_direct() {
+        scan.for_each_run(|page, cells| {
+            let mut visit = |index: usize| {
+                items += 1;
+                match filter.quick(page, index) {
+                    Quick::Rejected => Ok(ControlFlow::Continue(())),
+                    verdict => {
+                        let cell = page.cell(pager, index)?;
+                        if steps.keeps(&cell, verdict)? {
+                            keep(steps.row(&cell)?)
+                        } else {
+                            Ok(ControlFlow::Continue(()))
+                        }
+                    }
                 }
+            };
+            in_direction(cells, plan.reverse, &mut visit)
+        })?;
+    } else {
+        scan.for_each(|cell| {
+            items += 1;
+            match filter.quick_cell(cell) {
+                Quick::Rejected => Ok(ControlFlow::Continue(())),
+                verdict if steps.keeps(cell, verdict)? => keep(steps.row(cell)?),
+                _ => Ok(ControlFlow::Continue(())),
             }
-        }
-        keep(reader.row(cell, &needs.all)?)
-    })?;
+        })?;
+    }
     Ok(items)
+}
+
+/// What happens to a row that the field tests did not reject.
+struct RowSteps<'m, 'p> {
+    filter: Filter<'p>,
+    needs: StepNeeds,
+    reader: RowReader<'m, 'p>,
+}
+
+impl<'m, 'p> RowSteps<'m, 'p>
+where
+    'm: 'p,
+{
+    fn new(plan: &'p Plan<'_>, pager: &'m Pager) -> Self {
+        let needs = Needs::of(plan);
+        let reader = RowReader::new(pager, &plan.layout, needs.all.count);
+        Self { filter: Filter::new(&plan.filters, &plan.layout), needs, reader }
+    }
+
+    /// Whether the row passes the conditions that the field tests left open.
+    #[inline]
+    fn keeps(&mut self, cell: &Cell<'m>, verdict: Quick) -> Result<bool> {
+        self.reader.start(cell)?;
+        match verdict {
+            Quick::Rejected => Ok(false),
+            Quick::Passed if self.filter.is_quick() => Ok(true),
+            Quick::Passed => self.filter.accepts_rest(&self.reader.row(cell, &self.needs.filters)?),
+            Quick::Unsure if self.filter.is_empty() => Ok(true),
+            Quick::Unsure => self.filter.accepts(&self.reader.row(cell, &self.needs.filters)?),
+        }
+    }
+
+    /// The row of the cell given to `keeps`, with everything that the query needs.
+    #[inline]
+    fn row(&mut self, cell: &Cell<'m>) -> Result<Row<'_>> {
+        self.reader.row(cell, &self.needs.all)
+    }
 }
 
 /// The fields that a step needs from each record.
@@ -164,8 +256,13 @@ struct RowReader<'m, 'p> {
 }
 
 impl<'m, 'p> RowReader<'m, 'p> {
-    fn new(pager: &'m Pager, layout: &'p Layout) -> Self {
-        Self { layout, fields: Fields::default(), overflow: OverflowReader::new(pager), payload: Vec::new() }
+    fn new(pager: &'m Pager, layout: &'p Layout, fields: usize) -> Self {
+        Self {
+            layout,
+            fields: Fields::with_capacity(fields),
+            overflow: OverflowReader::new(pager),
+            payload: Vec::new(),
+        }
     }
 
     #[inline]
@@ -248,20 +345,13 @@ impl<'m, 'p> Scan<'m, 'p> {
         }
     }
 
-    fn count_entries(&self) -> Result<u64> {
-        let mut entries = 0;
-        if matches!(&self.plan.access, Access::Rowids(_)) {
-            self.for_each(|_| {
-                entries += 1;
-                Ok(ControlFlow::Continue(()))
-            })?;
-        } else {
-            self.for_each_run(|_, cells| {
-                entries += cells.len() as u64;
-                Ok(ControlFlow::Continue(()))
-            })?;
+    /// The records that the query reads are those of the tree that is walked.
+    fn is_direct(&self) -> bool {
+        match &self.plan.access {
+            Access::OneRow | Access::Rowids(_) => false,
+            Access::RowidRange { .. } => true,
+            Access::Index(access) => access.is_covering,
         }
-        Ok(entries)
     }
 
     /// Looks up the table's row for every entry of an index that does not cover the query.

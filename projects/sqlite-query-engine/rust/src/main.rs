@@ -13,6 +13,7 @@ mod error;
 mod eval;
 mod executor;
 mod extended;
+mod filter;
 mod functions;
 mod key;
 mod lexer;

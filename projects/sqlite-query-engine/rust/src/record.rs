@@ -100,6 +100,10 @@ pub struct Fields {
 pub struct BadRecord(pub &'static str);
 
 impl Fields {
+    pub fn with_capacity(fields: usize) -> Self {
+        Self { types: Vec::with_capacity(fields), starts: Vec::with_capacity(fields), ..Self::default() }
+    }
+
     /// Begins a new record. `payload` must hold the whole header (or the whole record).
     #[inline]
     pub fn start(&mut self, payload: &[u8], record_bytes: usize) -> Result<(), BadRecord> {
