@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given, settings
@@ -121,7 +122,7 @@ def say(roots: Roots, text: str) -> None:
 def test_without_results(roots: Roots) -> None:
     """An empty repository renders: all 31 systems are planned or unmeasured, and a second run changes nothing."""
     outcome = tables.tables(roots=roots)
-    assert len(outcome.written) == 4
+    assert len(outcome.written) == 5
     text = everything(roots)["PLAN.md"].decode()
     assert text.count("| planned |") == 30
     assert text.count("| unmeasured |") == 1
@@ -139,6 +140,24 @@ def test_with_a_result(roots: Roots) -> None:
     assert "**Rust**" in text["README.md"]
     assert re.search(r"\| 3 \| Go \| 899 ms \|.*1\.80x \[1\.\d+, 1\.\d+\] \| different", text["project"])
     assert check(roots) == []
+
+
+def test_the_picture_follows_the_data(roots: Roots) -> None:
+    """The picture is valid XML made from the newest results, and the check notices an old one."""
+    raw = fresh(roots)
+    raw["cases"][0]["title"] = "a & b < c \u202e" + "long " * 20
+    store(roots, raw)
+    tables.tables(roots=roots)
+    drawn = roots.root / "docs" / "standings.svg"
+    elements = list(ET.fromstring(drawn.read_bytes()).iter())  # noqa: S314 - our own file
+    texts = [element.text or "" for element in elements if element.tag.endswith("text")]
+    assert texts[0].startswith("SQLite query engine: a & b < c  long")
+    assert texts[0].endswith("\u2026")
+    assert texts[1:3] == ["Rust", "501 ms"]
+    assert texts[-2:] == ["sqlite3", "1.00 s"]
+    assert sum(element.tag.endswith("rect") for element in elements) == 4
+    drawn.write_text("<svg/>")
+    assert check(roots) == ["docs/standings.svg:1: the picture is outdated"]
 
 
 def test_a_tie_is_nobodys_win(roots: Roots) -> None:

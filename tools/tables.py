@@ -10,7 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tools import files, overview_tables, project, project_tables, score_tables, selection, splice, validate, values
+from tools import (
+    files,
+    overview_tables,
+    picture,
+    project,
+    project_tables,
+    score_tables,
+    selection,
+    splice,
+    validate,
+    values,
+)
 from tools.errors import TablesError
 from tools.project import ROOT
 from tools.selection import MAIN_WORKLOAD, Evidences
@@ -117,7 +128,8 @@ def tables(*, check: bool = False, force: bool = False, roots: Roots | None = No
     """
     roots = roots or Roots()
     evidences = collect(roots, save=not check)
-    outcome, contents = Outcome(), {}
+    outcome = Outcome()
+    contents: dict[Path, bytes] = {}
     problems: list[str] = []
     for path, row, required in documents(roots, evidences):
         outcome.documents += 1
@@ -134,6 +146,7 @@ def tables(*, check: bool = False, force: bool = False, roots: Roots | None = No
         outcome.differences += spliced.differences
         if (new := spliced.text.encode()) != old:
             contents[path] = new
+    _draw(roots.root / picture.PATH, picture.standings(evidences).encode(), outcome, contents)
     if problems:
         raise TablesError("\n".join(problems), remedy="repair these places; nothing was written")
     outcome.differences += _stale(evidences, roots.root)
@@ -142,6 +155,13 @@ def tables(*, check: bool = False, force: bool = False, roots: Roots | None = No
         files.atomic_write_all(contents)
         outcome.written = list(contents)
     return outcome
+
+
+def _draw(path: Path, drawn: bytes, outcome: Outcome, contents: dict[Path, bytes]) -> None:
+    """Add the picture to what is written if it differs."""
+    if not path.exists() or path.read_bytes() != drawn:
+        contents[path] = drawn
+        outcome.differences.append(splice.Difference(picture.PATH, 1, "outdated", "the picture is outdated"))
 
 
 def collect(roots: Roots, *, save: bool = True) -> Evidences:
