@@ -35,12 +35,17 @@ def _python(session: nox.Session, *argv: str) -> None:
     session.run(sys.executable, "-m", *argv, external=True)
 
 
+def _register(step: str, alias: str, title: str) -> None:
+    def session(session: nox.Session) -> None:
+        _step(session, step, [alias])
+
+    session.__doc__ = STEPS[step].format(title=title)
+    nox.session(name=f"{step}-{alias}", tags=[step])(session)
+
+
 for _alias, _title in names.aliases():
-    for _name, _text in STEPS.items():
-        _made = partial(_step, step=_name, aliases=[_alias])
-        _made.__doc__ = _text.format(title=_title)  # type: ignore[attr-defined]  # nox lists it
-        _made.__name__ = f"{_name}_{_alias}"  # type: ignore[attr-defined]
-        nox.session(_made, name=f"{_name}-{_alias}", tags=[_name])  # type: ignore[call-overload]
+    for _name in STEPS:
+        _register(_name, _alias, _title)
 
 
 @nox.session

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,6 @@ def test_said_lines_name_every_failed_lane(outcome: dict[str, Any]) -> None:
 
 def test_result_is_valid(outcome: dict[str, Any], tmp_path: Path) -> None:
     """What the harness writes about bad lanes passes its own validation."""
-    import json
-
     content = outcome["content"]
     path = tmp_path / content["project"]["slug"] / checks.file_name(content)
     atomic_write(path, json.dumps(content))

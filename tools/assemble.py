@@ -12,6 +12,7 @@ from tools import __version__, languages
 from tools.caches import ROOT
 from tools.errors import CommandError
 from tools.files import sha256_file, sha256_tree
+from tools.languages.base import Language
 from tools.measure import CaseRun
 from tools.model import Lane, Peer
 from tools.process import run
@@ -33,7 +34,10 @@ def result(done: Benchmark) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "created_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "project": {
-            "slug": project.slug, "number": project.number, "item": asdict(project.item), "metric": asdict(project.metric),
+            "slug": project.slug,
+            "number": project.number,
+            "item": asdict(project.item),
+            "metric": asdict(project.metric),
         },
         "harness": harness(),
         "environment": done.environment,
@@ -179,7 +183,7 @@ def _memory(warmups: Sequence[Sample]) -> dict[str, Any]:
     }
 
 
-def lines_of_code(folder: Path, language: languages.Language) -> int:
+def lines_of_code(folder: Path, language: Language) -> int:
     """Lines that are neither blank nor comments, tests left out as far as file names tell."""
     count = 0
     for path in sorted(folder.rglob("*")):

@@ -1,4 +1,4 @@
-"""What the sessions of noxfile.py and the tasks of tasks.py call: options in, one step of the flow, an exit code out."""
+"""What the sessions of noxfile.py call: options in, one step of the flow, an exit code out."""
 
 from __future__ import annotations
 
@@ -42,16 +42,24 @@ def parser(program: str) -> argparse.ArgumentParser:
     """Options after `--` of the build, verify and bench sessions."""
     made = _Parser(prog=f"nox -s {program}", description="Options go after `--`.", allow_abbrev=False)
     made.add_argument("--lanes", type=names, default=(), metavar="go,zig", help="only these lanes or languages")
-    made.add_argument("--runner", choices=sorted(runners.RUNNERS), help="default: docker where an engine answers, else host")
+    made.add_argument(
+        "--runner", choices=sorted(runners.RUNNERS), help="default: docker where an engine answers, else host"
+    )
     made.add_argument("--no-peers", action="store_true", help="leave the peers out")
     made.add_argument("--list", action="store_true", help="print the cells and stop")
     if program.startswith("bench"):
         made.add_argument("--cases", type=names, default=(), metavar="a,b", help="only these cases")
         made.add_argument("--rounds", type=int, metavar="N", help="at most N rounds (default: 12 to 40, until precise)")
-        made.add_argument("--budget", type=duration, default=900.0, metavar="5m", help="time for all cases of a project (15m)")
-        made.add_argument("--min-run", type=duration, default=0.5, metavar="0.5s", help="least length of one run (0.5s)")
+        made.add_argument(
+            "--budget", type=duration, default=900.0, metavar="5m", help="time for all cases of a project (15m)"
+        )
+        made.add_argument(
+            "--min-run", type=duration, default=0.5, metavar="0.5s", help="least length of one run (0.5s)"
+        )
         made.add_argument("--workload", default="bench", metavar="NAME", help="bench, or large where a project has it")
-        made.add_argument("--seed", type=int, metavar="N", help="seed of the order (default: random, stored in the result)")
+        made.add_argument(
+            "--seed", type=int, metavar="N", help="seed of the order (default: random, stored in the result)"
+        )
         made.add_argument("--no-store", action="store_true", help="show the numbers, keep nothing (a trial run)")
         made.add_argument("--no-tables", action="store_true", help="store the result, leave the Markdown tables alone")
     return made
@@ -102,7 +110,9 @@ def _bench(project: Project, runner: Runner, args: argparse.Namespace) -> bool:
     """Measure, store, show, rewrite the tables; a project in which nothing could be timed is a failure."""
     options = _options(args, "bench")
     if args.workload not in project.workloads:
-        raise UsageError(f"{project.alias} has no workload {args.workload!r}", remedy="known: " + ", ".join(project.workloads))
+        raise UsageError(
+            f"{project.alias} has no workload {args.workload!r}", remedy="known: " + ", ".join(project.workloads)
+        )
     try:
         content = flow.bench(project, runner, options, terminal.say, terminal.ProgressLine())
     except DeadheatError as error:
@@ -127,7 +137,9 @@ def lane_steps(what: str, argv: Sequence[str]) -> None:
     runner, _ = runners.choose(args.runner or "host")
     failed = []
     for project in load_all():
-        for lane in flow.chosen(project, flow.Options(lanes=args.lanes if set(args.lanes) & lanes_of(project) else (), peers=False)):
+        for lane in flow.chosen(
+            project, flow.Options(lanes=args.lanes if set(args.lanes) & lanes_of(project) else (), peers=False)
+        ):
             name = f"{project.slug}/{lane.name}"
             try:
                 build.check(runner, build.source_of(project, lane), what)
@@ -147,7 +159,7 @@ def lanes_of(project: Project) -> set[str]:
 def guarded(action: Callable[[], None]) -> int:
     """Run an action; expected failures become one line on stderr and an exit code.
 
-    0 done, 1 failed, 2 bad usage or input, 130 interrupted. What is unexpected keeps its traceback: it is a defect of ours.
+    0 done, 1 failed, 2 bad usage or input, 130 interrupted. A traceback is a defect of ours.
     """
     try:
         action()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools import packages, toolchains
+from tools import caches, packages, toolchains
 from tools.errors import DeadheatError
 from tools.languages import base
 from tools.runners import engine
@@ -36,18 +36,32 @@ def findings(*, install: bool = False) -> list[Finding]:
 def _machine() -> Iterator[Finding]:
     cpus = len(os.sched_getaffinity(0))
     state = "ok" if cpus > 1 else "note"
-    yield Finding(state, "cores", f"{cpus} usable", "" if cpus > 1 else "lanes and harness share one core: expect noise")
+    yield Finding(
+        state, "cores", f"{cpus} usable", "" if cpus > 1 else "lanes and harness share one core: expect noise"
+    )
     load = os.getloadavg()[0]
     busy = load > BUSY_LOAD_PER_CPU * cpus
-    yield Finding("problem" if busy else "ok", "load", f"{load:.2f} over the last minute", "stop other work first" if busy else "")
+    yield Finding(
+        "problem" if busy else "ok", "load", f"{load:.2f} over the last minute", "stop other work first" if busy else ""
+    )
     governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
     name = governor.read_text().strip() if governor.exists() else "not visible (a virtual machine?)"
     slow = name in {"powersave", "ondemand", "conservative", "schedutil"}
     yield Finding("note" if slow else "ok", "governor", name, "cpupower frequency-set -g performance" if slow else "")
     steal = _steal_share()
-    yield Finding("problem" if steal > STEAL_SHARE else "ok", "steal", f"{steal:.1%} since boot", "another tenant takes the CPU" if steal > STEAL_SHARE else "")
+    yield Finding(
+        "problem" if steal > STEAL_SHARE else "ok",
+        "steal",
+        f"{steal:.1%} since boot",
+        "another tenant takes the CPU" if steal > STEAL_SHARE else "",
+    )
     free = shutil.disk_usage(Path(__file__).parent).free
-    yield Finding("ok" if free > FREE_BYTES else "problem", "disk", f"{free >> 30} GiB free", "" if free > FREE_BYTES else "free at least 10 GiB")
+    yield Finding(
+        "ok" if free > FREE_BYTES else "problem",
+        "disk",
+        f"{free >> 30} GiB free",
+        "" if free > FREE_BYTES else "free at least 10 GiB",
+    )
 
 
 def _steal_share() -> float:
@@ -71,8 +85,13 @@ def _toolchains(*, install: bool) -> Iterator[Finding]:
     for language in ("go", "zig", "rust", "c"):
         if not install and language in {"go", "zig"}:
             pin = base.toolchains()[language]
-            here = (toolchains.caches.shared() / "toolchains" / f"{language}-{pin['version']}").is_dir()
-            yield Finding("ok" if here else "note", language, f"{pin['version']} {'installed' if here else 'not installed yet'}", "" if here else "installed on first use")
+            here = (caches.shared() / "toolchains" / f"{language}-{pin['version']}").is_dir()
+            yield Finding(
+                "ok" if here else "note",
+                language,
+                f"{pin['version']} {'installed' if here else 'not installed yet'}",
+                "" if here else "installed on first use",
+            )
             continue
         try:
             yield Finding("ok", language, toolchains.host(language).version)

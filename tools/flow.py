@@ -83,7 +83,9 @@ class Benchmark:
 Say = Callable[[str], None]
 
 
-def bench(project: Project, runner: Runner, options: Options, say: Say, progress: Callable[[Progress], None]) -> dict[str, Any]:
+def bench(
+    project: Project, runner: Runner, options: Options, say: Say, progress: Callable[[Progress], None]
+) -> dict[str, Any]:
     """Build, verify and measure one project; the content of its result file.
 
     Raises:
@@ -112,7 +114,8 @@ def build_all(project: Project, runner: Runner, options: Options, say: Say, *, t
         start = time.monotonic()
         attempt = build.build(runner, build.source_of(project, arm), times=times)
         how = "cached" if attempt.cached else f"{time.monotonic() - start:.1f} s"
-        say(f"build   {project.slug}/{arm.name}@{runner.name}: {'ok, ' + how if attempt.built else 'FAILED: ' + attempt.reason}")
+        became = f"ok, {how}" if attempt.built else f"FAILED: {attempt.reason}"
+        say(f"build   {project.slug}/{arm.name}@{runner.name}: {became}")
         if attempt.log:
             say(attempt.log.rstrip())
         found.append(Contender(arm, attempt))
@@ -138,7 +141,9 @@ def measure_all(done: Benchmark, say: Say, progress: Callable[[Progress], None])
     project, options = done.project, done.options
     done.prepared = workloads.prepare(project, options.workload)
     checks = {one.name: one for one in workloads.checks(project, done.prepared) if one.declared}
-    cases = [case for case in project.cases if case.name in checks and (not options.cases or case.name in options.cases)]
+    cases = [
+        case for case in project.cases if case.name in checks and (not options.cases or case.name in options.cases)
+    ]
     if not cases:
         raise UsageError(f"{project.alias}: no such case", remedy="known: " + ", ".join(checks))
     ready = [one for one in done.contenders if one.ready]
@@ -163,7 +168,9 @@ def measure_all(done: Benchmark, say: Say, progress: Callable[[Progress], None])
 def chosen(project: Project, options: Options) -> list[Lane | Peer]:
     """The lanes that were asked for, in the project's order, then the peers."""
     if unknown := set(options.lanes) - project.lanes.keys() - {lane.language for lane in project.lanes.values()}:
-        raise UsageError(f"{project.alias} has no lane {', '.join(sorted(unknown))}", remedy="known: " + ", ".join(project.lanes))
+        raise UsageError(
+            f"{project.alias} has no lane {', '.join(sorted(unknown))}", remedy="known: " + ", ".join(project.lanes)
+        )
     lanes = [
         lane for lane in project.lanes.values()
         if not options.lanes or lane.name in options.lanes or lane.language in options.lanes
@@ -233,4 +240,3 @@ def _verdict_line(project: Project, runner: Runner, one: Contender) -> str:
     lines = [f"verify  {name}: FAILED {len(found.failures)} of {found.checks + found.bad_inputs} checks"]
     lines += [f"        {check}: {reason}" for check, reason in found.failures[:5]]
     return "\n".join(lines)
-

@@ -138,7 +138,9 @@ class Bench:
         flag_noise(run.samples)
         sampled = {sample.arm for sample in run.samples}
         for arm in run.alive(arms):
-            run.states[arm.name] = ("measured", None) if arm.name in sampled else ("not-run", "no lane was left to race")
+            run.states[arm.name] = (
+                ("measured", None) if arm.name in sampled else ("not-run", "no lane was left to race")
+            )
         return run
 
     def _expected(self, run: CaseRun, repeats: int) -> Expected:
@@ -149,9 +151,13 @@ class Bench:
         timeout = self.project.limits.timeout_seconds
         return Expected(run.check.digest(repeats), items, self.settings.cpus, floor_ns, timeout)
 
-    def _sample(self, run: CaseRun, arm: Arm, expected: Expected, repeats: int, padding: int, place: tuple[int, int]) -> Sample:
+    def _sample(
+        self, run: CaseRun, arm: Arm, expected: Expected, repeats: int, padding: int, place: tuple[int, int]
+    ) -> Sample:
         args = (*run.check.args, "--repeats", str(repeats))
-        reply = self.arena.run(Run(arm.name, args, expected.timeout_seconds, stdin=run.check.stdin, padding_bytes=padding))
+        reply = self.arena.run(
+            Run(arm.name, args, expected.timeout_seconds, stdin=run.check.stdin, padding_bytes=padding)
+        )
         sample = judge(arm.name, place, reply, expected, counts_items=arm.counts_items)
         if sample.failed:
             state = "impossible" if {"impossible", "self-time"} & set(sample.flags) else "run-failed"
@@ -159,14 +165,16 @@ class Bench:
         return sample
 
     def _settle_repeats(self, run: CaseRun, arms: list[Arm]) -> None:
-        """Calibrate and fit until all that are left agree: an arm that hoists must not set the repeats of the others."""
+        """Calibrate and fit until all that are left agree: who hoists must not set the repeats of the others."""
         while True:
             before = run.alive(arms)
             self._calibrate(run, before)
             self._fit_line(run, before)
             if len(run.alive(arms)) in {0, len(before)}:
                 return
-            run.calibrations = [one for one in run.calibrations if run.states.get(one.arm, ("", None))[0] == "impossible"]
+            run.calibrations = [
+                one for one in run.calibrations if run.states.get(one.arm, ("", None))[0] == "impossible"
+            ]
 
     def _calibrate(self, run: CaseRun, arms: list[Arm]) -> None:
         """Find the repeats with which the fastest arm takes long enough, twice, and the slowest not too long."""
@@ -245,7 +253,9 @@ class Bench:
                 run.stop = stop
                 return
 
-    def _round(self, run: CaseRun, arms: list[Arm], row: list[int], rng: random.Random, into: list[Sample], number: int) -> None:
+    def _round(
+        self, run: CaseRun, arms: list[Arm], row: list[int], rng: random.Random, into: list[Sample], number: int
+    ) -> None:
         """Each arm once, in this order; an arm that failed earlier in the block is passed over."""
         expected = self._expected(run, run.repeats)
         for position, index in enumerate(row):
@@ -273,7 +283,9 @@ class Bench:
         per_round = spent / (number - 1) if number > 1 else 0.0
         left = min(per_round * (self.settings.rounds_max - number + 1), max(0.0, deadline - time.monotonic()))
         widths = self.half_widths(run, arms) if number > 1 else {}
-        self.report(Progress(run.case.name, "rounds", number, self.settings.rounds_max, widths, left if number > 1 else None))
+        self.report(
+            Progress(run.case.name, "rounds", number, self.settings.rounds_max, widths, left if number > 1 else None)
+        )
 
 
 def _grown(repeats: int, factor: float) -> int:

@@ -33,6 +33,9 @@ class Packages:
     pip: tuple[str, ...] = ()
 
 
+NO_PACKAGES = Packages()
+
+
 @dataclass(frozen=True)
 class Lane:
     """A program that competes."""
@@ -43,8 +46,8 @@ class Lane:
     folder: Path
     parity: Parity
     baseline_of: str | None = None
-    build_packages: Packages = Packages()
-    run_packages: Packages = Packages()
+    build_packages: Packages = NO_PACKAGES
+    run_packages: Packages = NO_PACKAGES
 
 
 @dataclass(frozen=True)

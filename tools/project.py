@@ -104,7 +104,9 @@ def read_yaml(path: Path) -> CommentedMap:
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise ProjectError(f"{path}{place}: {error.problem or 'not YAML'}") from error
     except (YAMLError, ValueError, RecursionError) as error:
-        raise ProjectError(f"{path}: not YAML: {str(error).splitlines()[0] if str(error) else 'nested too deeply'}") from error
+        raise ProjectError(
+            f"{path}: not YAML: {str(error).splitlines()[0] if str(error) else 'nested too deeply'}"
+        ) from error
     if not isinstance(tree, CommentedMap):
         raise ProjectError(f"{path}:1:1: expected a mapping")
     return tree
@@ -164,44 +166,53 @@ def _place(tree: Any, parts: list[Any]) -> str:
     node = tree
     for part in parts:
         try:
-            line, column = node.lc.value(part) if isinstance(node, dict) else node.lc.item(part)
+            line, column = node.lc.value(part) if isinstance(node, CommentedMap) else node.lc.item(part)
             node = node[part]
         except (AttributeError, KeyError, IndexError, TypeError):
             break
     return f"{line + 1}:{column + 1}"
 
 
+Finding = tuple[list[Any], str]
+"""A place in the tree, and what is wrong there."""
+
+
 def _check_meaning(tree: CommentedMap, path: Path) -> None:
     """What a schema cannot say: names that must exist, folders that must be there."""
-    problems: list[tuple[list[Any], str]] = []
+    problems: list[Finding] = []
     if tree["slug"] != path.parent.name:
         problems.append((["slug"], f"slug {tree['slug']!r} differs from the folder {path.parent.name!r}"))
-    arms = {*tree["lanes"], *tree.get("peers", {})}
-    if len(arms) != len(tree["lanes"]) + len(tree.get("peers", {})):
-        problems.append((["peers"], "a peer has the name of a lane"))
-    names = [case["name"] for case in tree["cases"]]
-    for index, case in enumerate(tree["cases"]):
-        if names.index(case["name"]) != index:
-            problems.append((["cases", index, "name"], f"case {case['name']!r} is listed twice"))
-        for workload in case["workloads"]:
-            if workload not in tree["workloads"]:
-                problems.append((["cases", index, "workloads"], f"unknown workload {workload!r}"))
-        for arm in case.get("without", {}):
-            if arm not in arms:
-                problems.append((["cases", index, "without"], f"unknown lane or peer {arm!r}"))
-    if sum(bool(case.get("headline")) for case in tree["cases"]) > 1:
-        problems.append((["cases"], "more than one case is the headline"))
+    peers = tree.get("peers", {})
+    problems += [(["peers", name], "a peer has the name of a lane") for name in peers if name in tree["lanes"]]
+    problems += _check_cases(tree, {*tree["lanes"], *peers})
     for name, lane in tree["lanes"].items():
         problems += _check_folder(path.parent, ["lanes", name], lane.get("folder", name))
         if (base := lane.get("baseline_of")) is not None and (base == name or base not in tree["lanes"]):
             problems.append((["lanes", name, "baseline_of"], f"unknown lane {base!r}"))
-    for name, peer in tree.get("peers", {}).items():
+    for name, peer in peers.items():
         problems += _check_folder(path.parent, ["peers", name], peer["folder"])
     if problems:
         raise ProjectError("\n".join(f"{path}:{_place(tree, where)}: {text}" for where, text in problems))
 
 
-def _check_folder(base: Path, where: list[Any], folder: str) -> list[tuple[list[Any], str]]:
+def _check_cases(tree: CommentedMap, arms: set[str]) -> list[Finding]:
+    """Case names are unique, and name workloads and arms that exist; at most one is the headline."""
+    problems: list[Finding] = []
+    names_ = [case["name"] for case in tree["cases"]]
+    for index, case in enumerate(tree["cases"]):
+        where = ["cases", index]
+        if names_.index(case["name"]) != index:
+            problems.append(([*where, "name"], f"case {case['name']!r} is listed twice"))
+        unknown = [name for name in case["workloads"] if name not in tree["workloads"]]
+        problems += [([*where, "workloads"], f"unknown workload {name!r}") for name in unknown]
+        strangers = [name for name in case.get("without", {}) if name not in arms]
+        problems += [([*where, "without"], f"unknown lane or peer {name!r}") for name in strangers]
+    if sum(bool(case.get("headline")) for case in tree["cases"]) > 1:
+        problems.append((["cases"], "more than one case is the headline"))
+    return problems
+
+
+def _check_folder(base: Path, where: list[Any], folder: str) -> list[Finding]:
     target = (base / folder).resolve()
     if not target.is_relative_to(base.resolve()):
         return [(where, f"folder {folder!r} leaves the project")]

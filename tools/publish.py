@@ -25,5 +25,5 @@ def store(content: Mapping[str, Any], *, tables: bool) -> None:
     path = result.write(content)
     terminal.say(f"result  {relative(path)}")
     if tables:
-        for changed in documents.tables().written:
+        for changed in documents.update():
             terminal.say(f"updated {relative(changed)}")

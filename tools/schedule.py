@@ -75,7 +75,7 @@ def padding_bytes(rng: random.Random) -> int:
     return rng.randrange(PADDING_BYTES)
 
 
-def enough(  # noqa: PLR0913 - the numbers of one rule, by keyword
+def enough(
     rounds: int,
     half_widths: Sequence[float],
     *,

@@ -29,7 +29,9 @@ def case_table(result: Result, analysis: Analysis) -> Table:
     peers = [name for name in analysis.figures if result.arms[name].role == "peer"]
     made = Table(title=Text(title), title_justify="left", title_style="bold")
     for name in ("", "program", "median", "per second", "to leader", "verdict", "memory", *peers, "floor"):
-        made.add_column(Text(name), justify="left" if name in {"", "program", "verdict"} else "right", no_wrap=name != "verdict")
+        made.add_column(
+            Text(name), justify="left" if name in {"", "program", "verdict"} else "right", no_wrap=name != "verdict"
+        )
     for group in analysis.groups:
         for place in group.places:
             for lane in place.lanes:
@@ -41,7 +43,9 @@ def case_table(result: Result, analysis: Analysis) -> Table:
     for arm in result.arms.values():
         if arm.name not in analysis.figures and arm.role != "null":
             state = case.states[arm.name]
-            made.add_row("-", Text(arm.name), Text(state.state), "", "", Text(state.reason or arm.reason or ""), style="red")
+            made.add_row(
+                "-", Text(arm.name), Text(state.state), "", "", Text(state.reason or arm.reason or ""), style="red"
+            )
     return made
 
 
@@ -55,14 +59,25 @@ def _cells(analysis: Analysis, group: Group | None, name: str, peers: list[str])
         else:
             found = comparison.ratio
             ratio = f"{found.ratio:.2f}x {md.interval(found.low, found.high)}"
-            verdict = str(comparison.verdict) + ("" if comparison.quiet_verdict is None else f" ({comparison.quiet_verdict} when quiet)")
+            verdict = str(comparison.verdict) + (
+                "" if comparison.quiet_verdict is None else f" ({comparison.quiet_verdict} when quiet)"
+            )
     beside = []
     for peer in peers:
         pair = analysis.pairs.get((peer, name))
         beside.append(f"{pair.ratio.ratio:.2f}x" if pair else "")
     floor = md.factor(figures.times_floor) if figures.times_floor else ""
     rate = md.rate(figures.items_per_second, "")[:-2].strip()
-    return [name, md.duration(figures.wall_ns.median), rate, ratio, verdict, md.size(figures.max_rss_bytes), *beside, floor]
+    return [
+        name,
+        md.duration(figures.wall_ns.median),
+        rate,
+        ratio,
+        verdict,
+        md.size(figures.max_rss_bytes),
+        *beside,
+        floor,
+    ]
 
 
 def program_table(result: Result) -> Table:

@@ -57,7 +57,11 @@ class ProgressLine:
 
 def _line(now: Progress) -> str:
     filled = BAR_CELLS * now.done // max(1, now.total)
-    words = [f"measure {now.case}", f"[{'#' * filled}{'.' * (BAR_CELLS - filled)}]", f"{now.stage} {now.done}/{now.total}"]
+    words = [
+        f"measure {now.case}",
+        f"[{'#' * filled}{'.' * (BAR_CELLS - filled)}]",
+        f"{now.stage} {now.done}/{now.total}",
+    ]
     words += [f"{arm} ±{_percent(width)}" for arm, width in now.half_widths.items()]
     if now.seconds_left is not None:
         words.append(f"at most {now.seconds_left:.0f} s left")

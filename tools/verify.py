@@ -41,7 +41,9 @@ class Verification:
         return {"state": state, "checks": self.checks, "bad_inputs": self.bad_inputs, "failures": shown}
 
 
-def verify(arena: Arena, source: Source, project: Project, checks: list[Check], *, counts_items: bool = True) -> Verification:
+def verify(
+    arena: Arena, source: Source, project: Project, checks: list[Check], *, counts_items: bool = True
+) -> Verification:
     """Ask an arm everything and collect what is wrong."""
     found = answers(arena, source, project, checks, counts_items=counts_items)
     if source.role == "lane" and not _hopeless(found):
@@ -54,7 +56,9 @@ def verify(arena: Arena, source: Source, project: Project, checks: list[Check], 
     return found
 
 
-def answers(arena: Arena, source: Source, project: Project, checks: list[Check], *, counts_items: bool = True) -> Verification:
+def answers(
+    arena: Arena, source: Source, project: Project, checks: list[Check], *, counts_items: bool = True
+) -> Verification:
     """Only the oracle's checks: all of them for a lane, the declared ones that it claims for a peer."""
     found = Verification(source.arm)
     for check in checks:
@@ -72,7 +76,9 @@ def _hopeless(found: Verification) -> bool:
     return len(found.failures) >= KEPT_FAILURES or sum("no end after" in reason for _, reason in found.failures) > 2  # noqa: PLR2004
 
 
-def _run(arena: Arena, arm: str, project: Project, args: tuple[str, ...], stdin: str | None, limit: int = 1 << 20) -> LaunchReply:
+def _run(
+    arena: Arena, arm: str, project: Project, args: tuple[str, ...], stdin: str | None, limit: int = 1 << 20
+) -> LaunchReply:
     timeout = project.limits.timeout_seconds
     return arena.run(Run(arm, args, timeout, stdin=stdin, stdout_limit_bytes=limit))
 
@@ -80,7 +86,9 @@ def _run(arena: Arena, arm: str, project: Project, args: tuple[str, ...], stdin:
 def _check(arena: Arena, arm: str, project: Project, check: Check, counts: bool) -> Iterator[str]:
     """Digest and count of one run; the bytes of --output for declared cases; a difference is shown."""
     if check.exit_code:
-        yield from _bad_input(arena, arm, project, BadInput(check.name, check.args, check.stderr, check.exit_code, check.stdin))
+        yield from _bad_input(
+            arena, arm, project, BadInput(check.name, check.args, check.stderr, check.exit_code, check.stdin)
+        )
         return
     args = (*check.args, "--output", "{output}/answer") if check.declared else check.args
     reply = _run(arena, arm, project, args, check.stdin)

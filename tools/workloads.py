@@ -81,7 +81,9 @@ def prepare(project: Project, name: str) -> Prepared:
         WorkloadError: the generator failed.
     """
     workload = project.workloads[name]
-    key = _digest(sha256_file(project.folder / "workload.py"), workload.seed, workload.size, project.workload_requirements)
+    key = _digest(
+        sha256_file(project.folder / "workload.py"), workload.seed, workload.size, project.workload_requirements
+    )
     folder = caches.work("data", project.slug) / f"{name}-{key}"
     record_path = folder.with_suffix(".json")
     with locked(f"data-{project.slug}-{name}"):
@@ -107,7 +109,14 @@ def checks(project: Project, prepared: Prepared) -> list[Check]:
         if not (folder / "index.json").is_file():
             with atomic_folder(folder) as staging:
                 atomic_write(staging / "cases.json", json.dumps(asked))
-                words = ["--workload", prepared.workload.name, "--data", prepared.folder, "--cases", staging / "cases.json"]
+                words = [
+                    "--workload",
+                    prepared.workload.name,
+                    "--data",
+                    prepared.folder,
+                    "--cases",
+                    staging / "cases.json",
+                ]
                 _script(project, "oracle.py", [*words, "--out", staging])
     declared = {case.name: case for case in cases}
     found = [_check(raw, folder, prepared.folder, declared) for raw in json.loads((folder / "index.json").read_text())]
@@ -147,7 +156,9 @@ def _script(project: Project, name: str, words: list[Any]) -> None:
     try:
         check(argv, cwd=project.folder, env=clean_environment(env))
     except CommandError as error:
-        raise WorkloadError(f"{project.slug}: {name}: {error.message}", remedy=f"run: {' '.join(map(str, argv))}") from error
+        raise WorkloadError(
+            f"{project.slug}: {name}: {error.message}", remedy=f"run: {' '.join(map(str, argv))}"
+        ) from error
 
 
 def _python_hash(folder: Path) -> str:

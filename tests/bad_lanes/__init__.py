@@ -36,9 +36,7 @@ bad_inputs:
   - {name: missing-file, args: ["--input", "{data}/none.txt"], stderr: "none.txt"}
 limits: {memory_bytes: 268435456, timeout_seconds: %(timeout)s, processes: 32}
 """
-LANE = (
-    "  %s: {language: python, parity: {library: own, threads: 1}, packages: {run: {pip: [xxhash==4.1.0]}}}"
-)
+LANE = "  %s: {language: python, parity: {library: own, threads: 1}, packages: {run: {pip: [xxhash==4.1.0]}}}"
 WORKLOAD = """\
 import argparse, json, pathlib
 p = argparse.ArgumentParser()
@@ -55,7 +53,8 @@ for name in ("workload", "data", "cases", "out"):
 a = p.parse_args()
 lines = pathlib.Path(a.data, "lines.txt").read_bytes().count(10)
 pathlib.Path(a.out, "0.answer").write_text(f"{lines}\\n")
-index = [{**c, "answer": "0.answer", "items": lines, "compare": "exact"} for c in json.loads(pathlib.Path(a.cases).read_text())]
+cases = json.loads(pathlib.Path(a.cases).read_text())
+index = [{**c, "answer": "0.answer", "items": lines, "compare": "exact"} for c in cases]
 pathlib.Path(a.out, "index.json").write_text(json.dumps(index))
 """
 

@@ -71,7 +71,8 @@ def run(path: str, repeats: int, output: str | None) -> int:
     if FAULT != "silent":
         print(
             f"--- Statistics ---\nTotal processed: {items}\nProcessing time: {seconds:.6f}s\n"
-            f"Average latency: {seconds / repeats * 1000:.6f}ms\nThroughput: {items / max(seconds, 1e-9):.2f} items/sec\n"
+            f"Average latency: {seconds / repeats * 1000:.6f}ms\n"
+            f"Throughput: {items / max(seconds, 1e-9):.2f} items/sec\n"
             f"Digest: {digest.hexdigest()}"
         )
     return 0

@@ -44,19 +44,32 @@ class Language(Protocol):
     """A module of this package, or an object, with these names."""
 
     @property
-    def NAME(self) -> str: ...  # noqa: N802 - module constants satisfy this protocol
+    def NAME(self) -> str:  # noqa: N802 - a module constant
+        """Key in the table of languages and in project.yaml."""
+
     @property
-    def SUFFIXES(self) -> frozenset[str]: ...  # noqa: N802
+    def SUFFIXES(self) -> frozenset[str]:  # noqa: N802 - a module constant
+        """Endings of source files."""
+
     @property
-    def COMMENT(self) -> str: ...  # noqa: N802
+    def COMMENT(self) -> str:  # noqa: N802 - a module constant
+        """What starts a line comment."""
+
     @property
-    def MAIN_FILE(self) -> str: ...  # noqa: N802
+    def MAIN_FILE(self) -> str:  # noqa: N802 - a module constant
+        """The file that an incremental build touches."""
+
     @property
-    def LOCK_FILES(self) -> tuple[str, ...]: ...  # noqa: N802
+    def LOCK_FILES(self) -> tuple[str, ...]:  # noqa: N802 - a module constant
+        """Files that fix the dependencies."""
+
     @property
-    def INTERPRETER(self) -> tuple[str, ...]: ...  # noqa: N802
+    def INTERPRETER(self) -> tuple[str, ...]:  # noqa: N802 - a module constant
+        """Words in front of the program, for languages that are not compiled."""
+
     @property
-    def VERSION(self) -> Step: ...  # noqa: N802
+    def VERSION(self) -> Step:  # noqa: N802 - a module constant
+        """The step that prints the compiler version."""
 
     def fetch(self, paths: Paths) -> list[Step]:
         """Download what the lock file names; the only steps with a network."""

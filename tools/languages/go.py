@@ -48,7 +48,7 @@ def test(paths: Paths) -> list[Step]:
 
 
 def lint(paths: Paths) -> list[Step]:
-    """gofmt must list nothing; vet must be silent."""
+    """Nothing for gofmt to change, nothing for vet to say."""
     env = _env(paths, offline=True)
     return [Step("gofmt", ("gofmt", "-l", "."), env, quiet=True), Step("vet", ("go", "vet", "./..."), env)]
 

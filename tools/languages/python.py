@@ -1,4 +1,4 @@
-"""Python: nothing to compile; used by the adapters of peers. The runner provides an interpreter with the requirements."""
+"""Python: nothing to compile; used by peers. The runner provides an interpreter with the requirements."""
 
 from __future__ import annotations
 

@@ -43,11 +43,15 @@ def test(paths: Paths) -> list[Step]:
 
 
 def lint(paths: Paths) -> list[Step]:
-    """rustfmt and clippy, warnings are errors."""
+    """Nothing for rustfmt to change; the warnings of clippy are errors."""
     env = _env(paths)
     return [
         Step("fmt", ("cargo", "fmt", "--check"), env),
-        Step("clippy", ("cargo", "clippy", "--all-targets", "--locked", "--offline", "--quiet", "--", "-D", "warnings"), env),
+        Step(
+            "clippy",
+            ("cargo", "clippy", "--all-targets", "--locked", "--offline", "--quiet", "--", "-D", "warnings"),
+            env,
+        ),
     ]
 
 

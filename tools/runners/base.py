@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from tools.languages.base import Paths, Step
 from tools.launcher.protocol import LaunchReply
-from tools.model import Limits, Packages
+from tools.model import NO_PACKAGES, Limits, Packages
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Source:
     language: str
     folder: Path
     libraries: tuple[str, ...] = ()
-    build_packages: Packages = Packages()
-    run_packages: Packages = Packages()
+    build_packages: Packages = NO_PACKAGES
+    run_packages: Packages = NO_PACKAGES
 
     @property
     def id(self) -> str:

@@ -27,7 +27,9 @@ from tools.runners.base import Isolation, Places, Program, Run, Source, Workshop
 from tools.runners.host import PADDING_NAME, pinned_cpus, zig
 
 SIGKILL = 9
-PATHS = Paths(PurePosixPath("/src"), PurePosixPath("/work/out"), PurePosixPath("/work/scratch"), PurePosixPath("/cache"))
+PATHS = Paths(
+    PurePosixPath("/src"), PurePosixPath("/work/out"), PurePosixPath("/work/scratch"), PurePosixPath("/cache")
+)
 
 
 def engine_answers() -> bool:
@@ -55,7 +57,9 @@ class DockerRunner:
         with ExitStack() as stack:
             src, work = stack.enter_context(engine.volume("src")), stack.enter_context(engine.volume("work"))
             cache_name = engine.cache_volume(source.language)
-            loader = stack.enter_context(engine.container(image, ["true"], start=False, volumes={src: _mount("/src", "rw")}))
+            loader = stack.enter_context(
+                engine.container(image, ["true"], start=False, volumes={src: _mount("/src", "rw")})
+            )
             engine.upload(loader, "/src", engine.tree(source.folder, BUILD_OUTPUT))
             volumes = {src: _mount("/src", "ro"), work: _mount("/work", "rw"), cache_name: _mount("/cache", "rw")}
             yield _DockerWorkshop(source, image, loader, volumes, stack)
@@ -153,7 +157,9 @@ class _SealedArm:
 
 
 @contextmanager
-def _sealed(image: str, data: str, source: Source, interpreter: tuple[str, ...], limits: Limits) -> Iterator[_SealedArm]:
+def _sealed(
+    image: str, data: str, source: Source, interpreter: tuple[str, ...], limits: Limits
+) -> Iterator[_SealedArm]:
     """A container with nothing but the program, the launcher and the data; ready when the launcher has said hello."""
     with engine.volume("out") as out:
         options: dict[str, Any] = {

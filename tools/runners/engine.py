@@ -49,7 +49,9 @@ def client() -> docker.DockerClient:
         found = docker.from_env(timeout=TIMEOUT_SECONDS) if os.environ.get("DOCKER_HOST") else _of_context()
         found.ping()
     except ERRORS as error:
-        raise RunnerError(f"no Docker engine answers: {_cause(error)}", remedy="start dockerd, or use --runner host") from error
+        raise RunnerError(
+            f"no Docker engine answers: {_cause(error)}", remedy="start dockerd, or use --runner host"
+        ) from error
     return found
 
 
@@ -84,7 +86,9 @@ def explained(doing: str) -> Iterator[None]:
     try:
         yield
     except ERRORS as error:
-        raise RunnerError(f"Docker: {doing}: {_cause(error)}", remedy="see `docker info` and `invoke doctor`") from error
+        raise RunnerError(
+            f"Docker: {doing}: {_cause(error)}", remedy="see `docker info` and `invoke doctor`"
+        ) from error
 
 
 @cache
@@ -115,7 +119,7 @@ def labels(**extra: str) -> dict[str, str]:
 def sweep(*, everything: bool = False, caches: bool = False) -> list[str]:
     """Remove what killed runs left (or everything of ours); the names of what was removed."""
     removed = []
-    only = {"label": LABEL}
+    only: dict[str, str | list[str] | bool] = {"label": LABEL}
     with explained("removing leftovers"):
         for container in client().containers.list(all=True, filters=only, ignore_removed=True):
             if everything or _is_orphan(container.labels):
@@ -131,7 +135,7 @@ def sweep(*, everything: bool = False, caches: bool = False) -> list[str]:
             found = image.labels or {}
             if (CACHE in found and caches) or (CACHE not in found and (everything or _is_orphan(found))):
                 with contextlib.suppress(docker.errors.APIError):
-                    client().images.remove(image.id, force=True)
+                    client().images.remove(str(image.id), force=True)
                     removed.append(f"image {image.short_id}")
     return removed
 
@@ -193,7 +197,7 @@ def tree(folder: Path, ignored: Sequence[str] = ()) -> Iterator[tuple[tarfile.Ta
         info = tarfile.TarInfo(inside.as_posix())
         info.mtime = int(path.lstat().st_mtime)
         if path.is_symlink():
-            info.type, info.linkname = tarfile.SYMTYPE, os.readlink(path)
+            info.type, info.linkname = tarfile.SYMTYPE, str(path.readlink())
             yield info, b""
         elif path.is_dir():
             info.type, info.mode = tarfile.DIRTYPE, 0o755
@@ -256,12 +260,13 @@ def execute(target: Container, argv: Sequence[str], *, cwd: str = "/", env: Mapp
         CommandError: it failed.
     """
     with explained(f"running {argv[0]}"):
-        code, (out, err) = target.exec_run(list(argv), workdir=cwd, environment=dict(env or {}), demux=True)
-    if code:
-        tail = tail_text((err or b"") + (out or b""))
+        done: Any = target.exec_run(list(argv), workdir=cwd, environment=dict(env or {}), demux=True)
+    out, err = (part or b"" for part in done.output)
+    if done.exit_code:
+        tail = tail_text(err + out)
         last = tail.strip().splitlines()[-1] if tail.strip() else "no output"
-        raise CommandError(f"{' '.join(argv[:3])}: exit code {code}: {last}", tail=tail)
-    return out or b""
+        raise CommandError(f"{' '.join(argv[:3])}: exit code {done.exit_code}: {last}", tail=tail)
+    return bytes(out)
 
 
 def give_network(target: Container) -> dict[str, str]:

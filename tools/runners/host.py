@@ -93,7 +93,9 @@ class _HostWorkshop:
     base: Path
 
     def __post_init__(self) -> None:
-        shutil.copytree(self.source.folder, self.base / "src", ignore=shutil.ignore_patterns(*BUILD_OUTPUT), symlinks=True)
+        shutil.copytree(
+            self.source.folder, self.base / "src", ignore=shutil.ignore_patterns(*BUILD_OUTPUT), symlinks=True
+        )
         for name in ("out", "scratch"):
             (self.base / name).mkdir()
 
@@ -114,7 +116,7 @@ class _HostWorkshop:
     def run(self, step: Step) -> bytes:
         chain = toolchains.host(self.source.language)
         Path(self.paths.cache).mkdir(parents=True, exist_ok=True)
-        env = chain.environment(network=step.network) | step.env | {"HOME": str(self.base)}
+        env = chain.environment(network=step.network) | {**step.env, "HOME": str(self.base)}
         prefix = () if step.network else _offline()
         return check([*prefix, *step.argv], cwd=self.base / "src", env=env, timeout_seconds=BUILD_TIMEOUT_SECONDS)
 
@@ -154,10 +156,17 @@ class _HostArena:
         folder = self._folders[run.arm]
         source = self._programs[run.arm].built.source
         words = [str(self._program(run.arm)), *Places(str(self._data), str(folder / "out")).apply(run.args)]
-        env = {"LANG": "C.UTF-8", "PATH": "/usr/bin:/bin", "TMPDIR": str(folder / "out"), PADDING_NAME: "x" * run.padding_bytes}
+        env = {
+            "LANG": "C.UTF-8",
+            "PATH": "/usr/bin:/bin",
+            "TMPDIR": str(folder / "out"),
+            PADDING_NAME: "x" * run.padding_bytes,
+        }
         if get(source.language).INTERPRETER:
             words.insert(0, sys.executable)
-            env["PYTHONPATH"] = str(toolchains.python_packages(source.run_packages.pip)) if source.run_packages.pip else ""
+            env["PYTHONPATH"] = (
+                str(toolchains.python_packages(source.run_packages.pip)) if source.run_packages.pip else ""
+            )
         return self._client.run(
             LaunchRequest(
                 argv=tuple(words),

@@ -37,10 +37,9 @@ def base() -> str:
     tag = f"deadheat/base:{pin['suite']}"
     if found := _existing(tag):
         return found
-    with engine.explained("preparing the base image"):
-        with contextlib.suppress(docker.errors.APIError):
-            engine.client().images.pull(pin["image"]).tag(tag)
-            return str(engine.client().images.get(tag).id)
+    with engine.explained("preparing the base image"), contextlib.suppress(docker.errors.APIError):
+        engine.client().images.pull(pin["image"]).tag(tag)
+        return str(engine.client().images.get(tag).id)
     _bootstrap(pin["suite"], tag)
     return str(engine.client().images.get(tag).id)
 
@@ -52,7 +51,9 @@ def toolchain(language: str, build: Packages) -> str:
     steps = [_apt(apt)]
     changes = []
     if "pypi" in pin:
-        steps.append(["pip", "install", "--quiet", "--root-user-action=ignore", "--target", f"/opt/{language}", pin["pypi"]])
+        steps.append(
+            ["pip", "install", "--quiet", "--root-user-action=ignore", "--target", f"/opt/{language}", pin["pypi"]]
+        )
         changes.append(f"ENV PATH=/opt/{language}/{pin['bin']}:/usr/local/bin:/usr/bin:/bin")
     return _made(f"toolchain-{language}", steps, changes)
 
@@ -87,7 +88,7 @@ def arm(image: str, slug: str, program: Path, launcher: Path) -> Iterator[str]:
         yield str(found.id)
     finally:
         with contextlib.suppress(docker.errors.APIError):
-            engine.client().images.remove(found.id, force=True)
+            engine.client().images.remove(str(found.id), force=True)
 
 
 def size_bytes(image: str) -> int:
@@ -122,8 +123,7 @@ def _made(name: str, steps: Sequence[Sequence[str]], changes: Sequence[str]) -> 
         with engine.explained(f"making the image {name}"):
             conf = {"Labels": {engine.LABEL: "1", engine.CACHE: "1"}, "Cmd": ["true"]}
             repository, _, version = tag.partition(":")
-            found = made.commit(repository=repository, tag=version, changes=list(changes), conf=conf)
-    return str(found.id)
+            return str(made.commit(repository=repository, tag=version, changes=list(changes), conf=conf).id)
 
 
 def _bootstrap(suite: str, tag: str) -> None:
@@ -134,7 +134,9 @@ def _bootstrap(suite: str, tag: str) -> None:
         try:
             check(["mmdebstrap", "--quiet", "--variant=minbase", suite, archive], env=clean_environment(network=True))
         except CommandError as error:
-            raise RunnerError(f"no base image: {error.message}", remedy="log in to a registry, or use --runner host") from error
+            raise RunnerError(
+                f"no base image: {error.message}", remedy="log in to a registry, or use --runner host"
+            ) from error
         with engine.explained("importing the base image"):
             repository, _, version = tag.partition(":")
             engine.client().api.import_image_from_file(str(archive), repository=repository, tag=version)
