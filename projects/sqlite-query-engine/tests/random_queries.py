@@ -24,32 +24,35 @@ Value = int | float | str | bytes | None
 
 SMALL_INTEGERS: tuple[Value, ...] = (*range(-9, 20), 127, 128, -128, -129, 255, 1000, 32767, 32768, -32769)
 WIDE_INTEGERS: tuple[Value, ...] = (
-    8388607, 8388608, -8388609, 2**31 - 1, 2**31, -(2**31) - 1, 2**47 - 1, 2**47, -(2**47) - 1,
-    2**53, 2**53 + 1, 2**62, 2**63 - 1, -(2**63), 0, 1, 2, -1,
-)  # fmt: skip
+    *(8388607, 8388608, -8388609, 2**31 - 1, 2**31, -(2**31) - 1, 2**47 - 1, 2**47, -(2**47) - 1),
+    *(2**53, 2**53 + 1, 2**62, 2**63 - 1, -(2**63), 0, 1, 2, -1),
+)
 REALS: tuple[Value, ...] = (*(n / 8 for n in range(-40, 90, 3)), 100.0, 1e6, 12345.625, -0.125)
 FRACTIONS: tuple[Value, ...] = tuple(n / 8 for n in range(-41, 90, 2))
 WORDS: tuple[Value, ...] = (
-    "", "a", "A", "b", "B", "ab", "Ab", "aB", "abc", "ABC", "abc ", "Zebra", "zebra", "éclair", "Éclair", "日本", "😀x",
-    "it's", 'say "x"', "100%", "under_score", "tab\there", "line\nbreak", "x,y", "-", "null", "Straße",
-)  # fmt: skip
+    *(
+        "",
+        "a",
+        "A",
+        "b",
+        "B",
+        "ab",
+        "Ab",
+        "aB",
+        "abc",
+        "ABC",
+        "abc ",
+        "Zebra",
+        "zebra",
+        "éclair",
+        "Éclair",
+        "日本",
+        "😀x",
+    ),
+    *("it's", 'say "x"', "100%", "under_score", "tab\there", "line\nbreak", "x,y", "~", "null", "Straße"),
+)
 NUMBER_WORDS: tuple[Value, ...] = (
-    "0",
-    "5",
-    "12",
-    "-3",
-    "1.5",
-    "2.50",
-    "7x",
-    " 8",
-    "9 ",
-    "1e2",
-    "0x10",
-    ".5",
-    "+4",
-    "5.",
-    "1e",
-    "-",
+    *("0", "5", "12", "-3", "1.5", "2.50", "7x", " 8", "9 ", "1e2", "0x10", ".5", "+4", "5.", "1e"),
 )
 BLOBS: tuple[Value, ...] = (b"", b"\x00", b"abc", b"\xff\xfe", b"12", bytes(range(40)))
 

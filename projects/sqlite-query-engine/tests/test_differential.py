@@ -1,8 +1,11 @@
 """Every lane against SQLite: random databases, random queries, the same rows.
 
-    DEADHEAT_LANES="go=PATH" pytest test_differential.py          the fixed seeds
-    DEADHEAT_FUZZ_CASES=500 DEADHEAT_FUZZ_SEED=7 pytest ...       more, and others
-    pytest test_differential.py -k 'database-12'                  one of them again
+In the repository's root, with the harness's Python (.venv/bin/python):
+
+    python -m pytest projects/sqlite-query-engine/tests           every lane, built by the harness
+    DEADHEAT_LANES="go=PATH,zig=PATH" python -m pytest ...        programs built by hand instead
+    DEADHEAT_FUZZ_CASES=500 DEADHEAT_FUZZ_SEED=1000 ...           more databases than the fixed 40, and others
+    python -m pytest ... -k database-12                           one of them again
 
 A failure names the lane, the query and the database; the database stays in pytest's tmp folder.
 """

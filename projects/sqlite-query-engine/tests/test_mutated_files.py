@@ -1,7 +1,6 @@
 """Every lane on broken files: a clean answer or one clean error, never a crash, a hang or a leftover.
 
-    DEADHEAT_LANES="zig=PATH" pytest test_mutated_files.py
-    DEADHEAT_MUTANTS=2000 DEADHEAT_FUZZ_SEED=9 pytest ...
+    DEADHEAT_LANES="zig=PATH" DEADHEAT_MUTANTS=2000 DEADHEAT_FUZZ_SEED=9 python -m pytest ...
 
 A mutant is a small sound database with bytes changed, swapped, cut off or overwritten, by preference in
 the places that a reader trusts: page headers, cell pointers, varints, the schema.
