@@ -299,7 +299,8 @@ class Maker:
             f"CASE {self.random.choice(table.columns).name} WHEN {left} THEN 1 WHEN {right} THEN 2 END",
             f"({left} < {right})", f"min({left}, {right})", f"max({left}, {right}, 3)", f"(NOT {left})",
             f"({left} AND {right})", f"({left} OR {right})", f"({left} IS {right})", f"({left} IN ({right}, 2, NULL))",
-            f"({left} BETWEEN -3 AND {right})", f"CAST({left} AS REAL)", f"({one} || {one})", f"round({real}, {decimals})",
+            f"({left} BETWEEN -3 AND {right})", f"CAST({left} AS REAL)", f"({one} || {one})",
+            f"round({real}, {decimals})",
         ]  # fmt: skip
         return self.random.choice(forms)
 
