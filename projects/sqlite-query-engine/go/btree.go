@@ -48,7 +48,6 @@ func (c *cursor) fail(page uint32, format string, arguments ...any) bool {
 	if c.rec.err == nil {
 		c.rec.err = c.pager.corrupt(page, format, arguments...)
 	}
-	c.depth = 0
 	return false
 }
 
@@ -440,7 +439,6 @@ func (c *cursor) seekIndex(b *bound, after bool) bool {
 			}
 			d := b.compare(c.rec)
 			if c.rec.err != nil {
-				c.depth = 0
 				return false
 			}
 			if d < 0 || (after && d == 0) {

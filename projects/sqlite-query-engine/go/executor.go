@@ -23,11 +23,11 @@ type execution struct {
 	spots   []spot
 	// The kernels decide the whole filter / the query only counts rows.
 	decisive, countOnly bool
-	results []evalFunc
-	out     *renderer
-	items   int64 // rows that the scan gave to the filter
-	limit   int64
-	offset  int64
+	results             []evalFunc
+	out                 *renderer
+	items               int64 // rows that the scan gave to the filter
+	limit               int64
+	offset              int64
 
 	distinct     *keyTable
 	distinctKeys []sortKey
@@ -44,6 +44,11 @@ func runQuery(path, sql string, out *renderer) (items int64, err error) {
 		return 0, err
 	}
 	defer p.close()
+	return p.execute(sql, out)
+}
+
+// execute runs a query on an open database.
+func (p *pager) execute(sql string, out *renderer) (items int64, err error) {
 	q, err := parse(sql)
 	if err != nil {
 		return 0, err
@@ -588,7 +593,7 @@ func (x *execution) scanPrefix(prefix []value, direct bool, consume func(*frame)
 			ok = c.next()
 			continue
 		}
-		if !c.load() || !x.inside(&end) {
+		if c.rec.err != nil || !c.load() || !x.inside(&end) {
 			break
 		}
 		if !x.takeEntry(direct, consume) {

@@ -55,14 +55,11 @@ func openPager(path string) (*pager, error) {
 		return nil, err
 	}
 	p := &pager{path: path, data: data}
-	if err := p.checkSidecars(); err != nil {
-		p.close()
-		return nil, err
+	err = p.checkSidecars()
+	if err == nil {
+		err = p.checkHeader()
 	}
-	if len(data) == 0 {
-		return p, nil
-	}
-	if err := p.checkHeader(); err != nil {
+	if err != nil {
 		p.close()
 		return nil, err
 	}
@@ -137,6 +134,9 @@ func (p *pager) checkSidecars() error {
 
 func (p *pager) checkHeader() error {
 	h := p.data
+	if len(h) == 0 {
+		return nil // an empty database
+	}
 	if len(h) < headerBytes || string(h[:16]) != "SQLite format 3\x00" {
 		return badInput("%s: file is not a database (or it is encrypted)", p.path)
 	}
