@@ -10,7 +10,7 @@ const Source = @import("input.zig").Source;
 
 const history_bytes = 32 << 10;
 const longest_match = 258;
-/// Matches are copied by words, so up to a word more is written.
+/// Matches are copied by sixteen bytes, so up to fifteen more are written.
 const slack_bytes = 32;
 const window_bytes = history_bytes + (128 << 10);
 
@@ -73,7 +73,7 @@ pub const Decoder = struct {
     fn slide(self: *Decoder) void {
         if (self.filled < window_bytes - longest_match) return;
         const dropped = self.filled - history_bytes;
-        std.mem.copyForwards(u8, self.window[0..history_bytes], self.window[dropped..self.filled]);
+        @memmove(self.window[0..history_bytes], self.window[dropped..self.filled]);
         self.filled -= dropped;
         self.taken -= dropped;
         self.history_start -|= dropped;
@@ -266,56 +266,110 @@ pub const Decoder = struct {
         if (self.bit_count < self.missing_bits) return source.corrupt("gzip", "truncated");
     }
 
-    /// Decodes until the block ends or the window is full. One refill lasts for a length and a distance:
-    /// 15 + 5 + 15 + 13 bits.
+    /// Decodes until the block ends or the window is full. The bits live in registers meanwhile. One refill lasts for
+    /// a length and a distance: 15 + 5 + 15 + 13 bits.
     fn coded(self: *Decoder, source: *Source) Error!void {
+        var bits: Bits = .{ .word = self.bits, .count = self.bit_count, .next = source.start };
+        var filled = self.filled;
+        defer {
+            self.store(source, bits);
+            self.filled = filled;
+        }
         const window = &self.window;
-        while (self.filled < window_bytes - longest_match) {
-            try self.refill(source);
-            var skipped: u6 = 0;
-            var entry = self.literals.lookup(self.bits, &skipped);
-            self.drop(@as(u32, skipped) + entry.code_bits);
+        while (filled < window_bytes - longest_match) {
+            if (source.end - bits.next >= 8) bits.refill(source.buffer) else {
+                self.store(source, bits);
+                try self.refillSlowly(source);
+                bits = .{ .word = self.bits, .count = self.bit_count, .next = source.start };
+            }
+            var entry = bits.code(&self.literals);
             if (entry.kind == .literal) {
-                window[self.filled] = @intCast(entry.value);
-                self.filled += 1;
+                window[filled] = @intCast(entry.value);
+                filled += 1;
                 // Two more literals fit into the same 56 bits.
-                inline for (0..2) |_| {
-                    entry = self.literals.lookup(self.bits, &skipped);
-                    if (entry.kind != .literal) break;
-                    self.drop(@as(u32, skipped) + entry.code_bits);
-                    window[self.filled] = @intCast(entry.value);
-                    self.filled += 1;
+                entry = bits.code(&self.literals);
+                if (entry.kind == .literal) {
+                    window[filled] = @intCast(entry.value);
+                    filled += 1;
+                    entry = bits.code(&self.literals);
+                    if (entry.kind == .literal) {
+                        window[filled] = @intCast(entry.value);
+                        filled += 1;
+                        continue;
+                    }
                 }
-                continue;
+                // 45 bits may be gone: a length and a distance need a refill of their own.
+                if (source.end - bits.next >= 8) bits.refill(source.buffer) else {
+                    self.store(source, bits);
+                    try self.refillSlowly(source);
+                    bits = .{ .word = self.bits, .count = self.bit_count, .next = source.start };
+                }
             }
             if (entry.kind != .base) {
-                if (entry.kind == .invalid) return source.corrupt("gzip", "bad literal code");
-                if (self.bit_count < self.missing_bits) return source.corrupt("gzip", "truncated");
+                if (entry.kind != .end_of_block) return source.corrupt("gzip", "bad literal code");
+                if (bits.count < self.missing_bits) return source.corrupt("gzip", "truncated");
                 return self.endBlock();
             }
-            const length = self.extra(entry);
-            entry = self.distances.lookup(self.bits, &skipped);
+            const length = bits.extra(entry);
+            entry = bits.code(&self.distances);
             if (entry.kind != .base) return source.corrupt("gzip", "bad distance code");
-            self.drop(@as(u32, skipped) + entry.code_bits);
-            const distance = self.extra(entry);
-            if (distance > self.filled - self.history_start) return source.corrupt("gzip", "distance too far back");
-            copyMatch(window, self.filled, distance, length);
-            self.filled += length;
+            const distance = bits.extra(entry);
+            if (distance > filled - self.history_start) return source.corrupt("gzip", "distance too far back");
+            copyMatch(window, filled, distance, length);
+            filled += length;
         }
     }
 
-    inline fn extra(self: *Decoder, entry: huffman.Entry) usize {
-        const mask = (@as(u64, 1) << @intCast(entry.extra_bits)) - 1;
-        const value = entry.value + @as(usize, @intCast(self.bits & mask));
+    fn store(self: *Decoder, source: *Source, bits: Bits) void {
+        self.bits = bits.word;
+        self.bit_count = bits.count;
+        source.start = bits.next;
+    }
+};
+
+/// The bits of a decoder while they are worked on.
+const Bits = struct {
+    word: u64,
+    count: u32,
+    /// The place of the next byte in the source.
+    next: usize,
+
+    inline fn refill(self: *Bits, buffer: []const u8) void {
+        self.word |= std.mem.readInt(u64, buffer[self.next..][0..8], .little) << @intCast(self.count);
+        self.next += (63 - self.count) >> 3;
+        self.count |= 56;
+    }
+
+    inline fn drop(self: *Bits, count: u32) void {
+        self.word >>= @intCast(count);
+        self.count -= count;
+    }
+
+    /// Takes a code and returns what it means.
+    inline fn code(self: *Bits, table: anytype) huffman.Entry {
+        var skipped: u6 = 0;
+        const entry = table.lookup(self.word, &skipped);
+        self.drop(@as(u32, skipped) + entry.code_bits);
+        return entry;
+    }
+
+    /// Takes the extra bits behind a length or distance code.
+    inline fn extra(self: *Bits, entry: huffman.Entry) usize {
+        const mask = (@as(u64, 1) << entry.extra_bits) - 1;
+        const value = entry.value + @as(usize, @intCast(self.word & mask));
         self.drop(entry.extra_bits);
         return value;
     }
 };
 
-/// Repeats `length` bytes from `distance` back; up to seven bytes more are written behind them.
+/// Repeats `length` bytes from `distance` back; up to fifteen bytes more are written behind them.
 inline fn copyMatch(window: []u8, at: usize, distance: usize, length: usize) void {
     var done: usize = 0;
-    if (distance >= 8) {
+    if (distance >= 16) {
+        while (done < length) : (done += 16) {
+            window[at + done ..][0..16].* = window[at + done - distance ..][0..16].*;
+        }
+    } else if (distance >= 8) {
         while (done < length) : (done += 8) {
             window[at + done ..][0..8].* = window[at + done - distance ..][0..8].*;
         }
@@ -333,7 +387,7 @@ const fixed_literal_lengths = blk: {
 };
 
 const length_bases = [29]u16{ 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258 };
-const length_extra = [29]u8{ 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0 };
+const length_extra = [29]u4{ 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0 };
 
 fn describeLiteral(symbol: usize) huffman.Entry {
     if (symbol < 256) return .{ .value = @intCast(symbol), .kind = .literal };

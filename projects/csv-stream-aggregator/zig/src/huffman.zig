@@ -4,15 +4,15 @@ const std = @import("std");
 
 pub const max_code_bits = 15;
 
-pub const Kind = enum(u8) { literal, base, end_of_block, second_table, invalid };
+pub const Kind = enum(u4) { literal, base, end_of_block, second_table, invalid };
 
-pub const Entry = struct {
+pub const Entry = packed struct(u32) {
     /// A literal, the base of a length or distance, or where the second table starts.
     value: u16 = 0,
     /// Bits of the code to take (within its table).
     code_bits: u8 = 0,
     /// Extra bits behind a base; for a second table, the bits of its index.
-    extra_bits: u8 = 0,
+    extra_bits: u4 = 0,
     kind: Kind = .invalid,
 };
 

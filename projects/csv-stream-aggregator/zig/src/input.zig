@@ -31,7 +31,7 @@ pub const Source = struct {
     pub fn fill(self: *Source, count: usize) error{Failed}!void {
         if (self.end - self.start >= count or self.at_end) return;
         const kept = self.end - self.start;
-        std.mem.copyForwards(u8, self.buffer[0..kept], self.buffer[self.start..self.end]);
+        @memmove(self.buffer[0..kept], self.buffer[self.start..self.end]);
         self.start = 0;
         self.end = kept;
         while (self.end < count and !self.at_end) {

@@ -166,7 +166,7 @@ pub const Job = struct {
         const left = self.length - self.record_start;
         // A record and its line end; more than that can only be too long.
         if (left > self.request.max_record_bytes + 2) return self.tooLong();
-        std.mem.copyForwards(u8, self.data[0..left], self.data[self.record_start..self.length]);
+        @memmove(self.data[0..left], self.data[self.record_start..self.length]);
         self.scanner.compact(self.record_start);
         self.record_start = 0;
         self.length = left;

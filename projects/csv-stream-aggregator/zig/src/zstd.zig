@@ -10,8 +10,9 @@ const Source = @import("input.zig").Source;
 
 const block_bytes_max = 128 << 10;
 const window_bytes_max = 32 << 20;
-/// How much is decoded before the window is moved to the front.
-const room_bytes = 1 << 20;
+/// How much is decoded, for a window of any size, before the window is moved to the front.
+const room_bytes_min = 1 << 20;
+const room_bytes_max = 8 << 20;
 /// Copies go by sixteen bytes, so up to fifteen more are written.
 const slack_bytes = 32;
 const frame_magic = 0xfd2fb528;
@@ -130,6 +131,7 @@ pub const Decoder = struct {
 
     /// Makes the window large enough for a frame; everything decoded was handed out before.
     fn reserve(self: *Decoder, window_bytes: usize) Error!void {
+        const room_bytes = std.math.clamp(window_bytes * 2, room_bytes_min, room_bytes_max);
         const wanted = window_bytes + room_bytes + slack_bytes;
         if (self.window.len >= wanted) return;
         self.gpa.free(self.window);
@@ -144,7 +146,7 @@ pub const Decoder = struct {
         if (self.window.len - slack_bytes - self.filled >= block_bytes_max) return;
         const kept = @min(self.frame.window_bytes, self.filled);
         const dropped = self.filled - kept;
-        std.mem.copyForwards(u8, self.window[0..kept], self.window[dropped..self.filled]);
+        @memmove(self.window[0..kept], self.window[dropped..self.filled]);
         self.filled = kept;
         self.taken = kept;
         self.history_start -|= dropped;
