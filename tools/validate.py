@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools import checks, files, meaning, strictjson
+from tools import checks, fastschema, files, meaning, strictjson
 from tools.checks import Problem
 from tools.errors import ResultError, WriteError
 from tools.project import ROOT
@@ -185,5 +185,8 @@ def _read_index(index: Path) -> dict[str, Any]:
 @cache
 def _rules() -> str:
     """Hash the schema and the code that judges: what an index entry was made under."""
-    sources = [checks.SCHEMA_PATH, *(Path(module.__file__ or "") for module in (checks, meaning, strictjson))]
+    sources = [
+        checks.SCHEMA_PATH,
+        *(Path(module.__file__ or "") for module in (checks, fastschema, meaning, strictjson)),
+    ]
     return hashlib.sha256(b"\0".join(source.read_bytes() for source in [*sources, Path(__file__)])).hexdigest()
