@@ -32,7 +32,7 @@ func isNamePart(c byte) bool { return isNameStart(c) || isDigit(c) || c == '$' }
 
 var symbols = []string{"<<", ">>", "<>", "<=", ">=", "==", "!=", "||", "->"}
 
-// lex splits SQL into tokens; the last one is tokenEnd or tokenBad.
+// lex splits SQL into tokens up to the first bad one; the last one is always tokenEnd.
 func lex(sql string) []token {
 	tokens := make([]token, 0, len(sql)/3+2)
 	for at := 0; ; {
@@ -45,10 +45,10 @@ func lex(sql string) []token {
 			t.text = sql[t.begin:t.end]
 		}
 		tokens = append(tokens, t)
-		if t.kind == tokenBad {
-			return tokens
-		}
 		at = t.end
+		if t.kind == tokenBad {
+			at = len(sql)
+		}
 	}
 }
 

@@ -579,11 +579,17 @@ func (k *planner) rowsInOrder(p *plan, q *query) bool {
 	isConstant := func(at int) bool { return p.access == accessIndex && at < p.equal && len(p.prefixes) == 1 }
 	at, reverse, decided := 0, false, false
 	for _, term := range q.orderBy {
+		if at == unique {
+			break // one row for each key: there is nothing left to order
+		}
 		if !isColumn(term.expr) {
 			return false
 		}
 		collate, _ := collationOf(k.table, term.expr)
 		column := bareColumn(term.expr)
+		if column == rowidColumn {
+			collate = collateBinary // numbers compare alike in every collation
+		}
 		for at < unique && isConstant(at) && (keys[at].column != column || keys[at].collation != collate) {
 			at++
 		}

@@ -310,12 +310,14 @@ func parseTable(sql string, format uint32) (*declaration, error) {
 		}
 	}
 	for p.err == nil && p.peek().kind != tokenEnd {
-		switch p.take().upper {
-		case "WITHOUT":
+		switch {
+		case p.accept("WITHOUT"):
 			p.expect("ROWID")
 			d.table.withoutRowid = true
-		case "STRICT":
+		case p.accept("STRICT"):
 			d.table.strict = true
+		case !p.accept(",") && !p.accept(";"):
+			p.failNear()
 		}
 	}
 	if p.err != nil {
