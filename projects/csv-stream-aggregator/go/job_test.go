@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -81,6 +82,21 @@ func TestErrorsNameTheLineOnWhichTheRecordStarts(t *testing.T) {
 		answer, problem := runText(t, text, "--group-by", "k", "--agg", "sum:v")
 		if answer != "" || !strings.HasPrefix(problem, "in: ") || !strings.Contains(problem, want) {
 			t.Errorf("%q: got %q, %s, want %s", text, answer, problem, want)
+		}
+	}
+}
+
+func TestEncodingIsCheckedWhereverItIsWrong(t *testing.T) {
+	for _, piece := range []string{"é", "日", "😀", "\xff", "\xc3", "\xe2\x82", "\x80", "\xed\xa0\x80"} {
+		for at := range 2 * chunkBytes {
+			text := "k\n" + strings.Repeat("a", at) + piece + "\nb\n"
+			want := ""
+			if !utf8.ValidString(text) {
+				want = "in: line 2: invalid UTF-8"
+			}
+			if _, problem := runText(t, text, "--group-by=k", "--agg=count"); problem != want {
+				t.Fatalf("%q at %d: got %s", piece, at, problem)
+			}
 		}
 	}
 }

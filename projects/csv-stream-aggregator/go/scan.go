@@ -40,7 +40,7 @@ type quoteState struct {
 // scan indexes buffer[from:to], which must start at a record. It reads whole
 // chunks, so the buffer must have chunkBytes of padding behind to.
 func (index *recordIndex) scan(buffer []byte, from, to int, delimiter byte) {
-	index.irregular, index.hasQuote = false, false
+	index.irregular, index.hasQuote, index.hasHigh = false, false, false
 	// Every byte could be a terminator; a full chunk is stored before it is counted.
 	if needed := to - from + chunkBytes; len(index.fieldEnds) < needed {
 		index.fieldEnds = make([]uint32, needed)
@@ -48,21 +48,26 @@ func (index *recordIndex) scan(buffer []byte, from, to int, delimiter byte) {
 	index.recordEnds = index.recordEnds[:0]
 	stored := 0
 	quotes := quoteState{afterTerminator: 1}
+	// Masks are found for many chunks at once: that costs one call.
+	for base := from; base < to && !index.irregular; base += len(index.masks) * chunkBytes {
+		chunks := min(uint(len(index.masks)), uint(to-base+chunkBytes-1)/chunkBytes)
+		found := index.masks[:chunks]
+		findMasks(found, buffer[base:][:chunks*chunkBytes], delimiter)
+		if rest := uint(to - base); rest < chunks*chunkBytes {
+			found[chunks-1].keep(rest % chunkBytes)
+		}
+		stored = index.storeAll(found, buffer[:to], base, stored, &quotes)
+	}
+}
+
+// storeAll appends the terminators outside quotes, up to irregular quoting.
+func (index *recordIndex) storeAll(found []masks, text []byte, base, stored int, quotes *quoteState) int {
 	high := uint64(0)
-	for base := from; base < to; base += chunkBytes {
-		// Masks are found for many chunks at once: that costs one call.
-		number := (base - from) / chunkBytes % len(index.masks)
-		if number == 0 {
-			ahead := min(len(index.masks), (to-base+chunkBytes-1)/chunkBytes)
-			findMasks(index.masks[:ahead], buffer[base:base+ahead*chunkBytes], delimiter)
-		}
-		chunk := &index.masks[number]
-		if rest := to - base; rest < chunkBytes {
-			chunk.keep(uint(rest))
-		}
+	for i := range found {
+		chunk := &found[i]
 		if chunk.quote|quotes.inside|quotes.afterClosing != 0 {
 			index.hasQuote = true
-			outside, ok := quotes.advance(chunk, buffer[base:to])
+			outside, ok := quotes.advance(chunk, text[base:])
 			if !ok {
 				index.irregular = true
 				break
@@ -74,8 +79,10 @@ func (index *recordIndex) scan(buffer []byte, from, to int, delimiter byte) {
 		}
 		high |= chunk.high
 		stored = index.store(chunk, base, stored)
+		base += chunkBytes
 	}
-	index.hasHigh = high != 0
+	index.hasHigh = index.hasHigh || high != 0
+	return stored
 }
 
 // store appends the terminators of one chunk; so many are stored already.
@@ -87,16 +94,18 @@ func (index *recordIndex) store(chunk *masks, base, stored int) int {
 		index.recordEnds = append(index.recordEnds, uint32(count))
 	}
 	count := bits.OnesCount64(terminators)
-	// Always in fours: the surplus is overwritten by the next chunk. This saves a
-	// hard-to-predict branch for each terminator.
-	out := index.fieldEnds[stored:][:chunkBytes]
-	for len(out) >= 4 && terminators != 0 {
-		four := out[:4]
-		out = out[4:]
-		for i := range four {
-			four[i] = uint32(base + bits.TrailingZeros64(terminators))
-			terminators &= terminators - 1
-		}
+	// Always in fours, written out: the surplus is overwritten by the next chunk. This
+	// saves a hard-to-predict branch for each terminator.
+	for at := stored; terminators != 0; at += 4 {
+		four := (*[4]uint32)(index.fieldEnds[at:])
+		four[0] = uint32(base + bits.TrailingZeros64(terminators))
+		terminators &= terminators - 1
+		four[1] = uint32(base + bits.TrailingZeros64(terminators))
+		terminators &= terminators - 1
+		four[2] = uint32(base + bits.TrailingZeros64(terminators))
+		terminators &= terminators - 1
+		four[3] = uint32(base + bits.TrailingZeros64(terminators))
+		terminators &= terminators - 1
 	}
 	return stored + count
 }
