@@ -59,6 +59,7 @@ def test_keywords(schema: dict[str, Any], good: list[Any], bad: list[Any]) -> No
         {"properties": {"a": {"oneOf": []}}},
         {"$ref": "#/$defs/none"},
         {"$ref": "http://x"},
+        {"$ref": "#/$defs/x", "$defs": {"x": {"items": {"$ref": "#/$defs/x"}}}},
     ],
 )
 def test_unknown_keywords_are_left_to_jsonschema(schema: dict[str, Any]) -> None:
