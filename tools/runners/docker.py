@@ -7,8 +7,8 @@ processes and core. The launcher is its first process, so starting a container i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,16 +17,15 @@ from docker.models.containers import Container
 from docker.types import LogConfig
 
 from tools import caches, languages
-from tools.errors import BuildError, CommandError, RunnerError
+from tools.errors import BuildError, RunnerError
 from tools.files import BUILD_OUTPUT
 from tools.languages.base import Paths, Step
-from tools.launcher import Kind, LauncherClient, LaunchReply, LaunchRequest, Rlimits, build_launcher
+from tools.launcher import LauncherClient, LaunchReply, LaunchRequest, Rlimits, build_launcher
 from tools.model import Limits
 from tools.runners import engine, images
 from tools.runners.base import Isolation, Places, Program, Run, Source, Workshop
 from tools.runners.host import PADDING_NAME, pinned_cpus, zig
 
-SIGKILL = 9
 PATHS = Paths(
     PurePosixPath("/src"), PurePosixPath("/work/out"), PurePosixPath("/work/scratch"), PurePosixPath("/cache")
 )
@@ -187,22 +186,12 @@ def _sealed(
                 talk.close()
 
 
-def _oom_kills(container: Container) -> int:
-    """How many processes of a container the kernel has killed for memory, by either version of cgroups."""
-    for path in ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"):
-        with suppress(CommandError):
-            words = engine.execute(container, ["cat", path]).split()
-            return int(words[words.index(b"oom_kill") + 1])
-    return 0
-
-
 class _DockerArena:
     """The containers of all arms; only one works at a time."""
 
     def __init__(self, arms: dict[str, _SealedArm], limits: Limits) -> None:
         self._arms = arms
         self._limits = limits
-        self._oom_kills: dict[str, int] = {}
         self.isolation = Isolation("none", "container", "container", f"uid {images.USER}")
 
     def run(self, run: Run) -> LaunchReply:
@@ -212,7 +201,7 @@ class _DockerArena:
         if arm.interpreter:
             words[0] = f"/usr/bin/{arm.interpreter[0]}"
             env["PYTHONPATH"] = images.PYTHON_PATH
-        reply = arm.client.run(
+        return arm.client.run(
             LaunchRequest(
                 argv=tuple(words),
                 env=env,
@@ -223,14 +212,6 @@ class _DockerArena:
                 rlimits=Rlimits(nofile=self._limits.nofile),
             )
         )
-        return replace(reply, kind=Kind.OOM) if self._ran_out_of_memory(run.arm, reply) else reply
-
-    def _ran_out_of_memory(self, name: str, reply: LaunchReply) -> bool:
-        """The kernel killed the program because the container's memory was used up."""
-        if reply.kind is not Kind.SIGNALLED or reply.code != SIGKILL:
-            return False
-        before, self._oom_kills[name] = self._oom_kills.get(name, 0), _oom_kills(self._arms[name].container)
-        return self._oom_kills[name] > before
 
     def outputs(self, arm: str) -> dict[str, bytes]:
         container = self._arms[arm].container
