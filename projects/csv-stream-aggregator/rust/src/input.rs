@@ -77,10 +77,10 @@ impl Source {
         };
         // The magic bytes are read here and put in front of the rest again.
         let mut head = Vec::with_capacity(4);
-        file.by_ref()
-            .take(4)
-            .read_to_end(&mut head)
-            .map_err(failed)?;
+        let got = file.by_ref().take(4).read_to_end(&mut head);
+        if let (Err(_), Some(error)) = (got, file_error.take()) {
+            return Err(failed(error));
+        }
         let compression = wanted.unwrap_or_else(|| Compression::of(&head));
         let head = io::Cursor::new(head);
         let packed = |file| BufReader::with_capacity(COMPRESSED_BLOCK_BYTES, file);
