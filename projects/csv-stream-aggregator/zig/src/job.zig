@@ -30,7 +30,7 @@ pub const Job = struct {
     /// Where the plan of one repeat lives.
     arena: std.heap.ArenaAllocator,
     plan: ?Plan = null,
-    numbers: []?decimal.Decimal = &.{},
+    numbers: []decimal.Decimal = &.{},
 
     /// data[record_start..length] is read and not worked on. Behind `length`, `scan.padding_bytes` are readable.
     data: []u8 = &.{},
@@ -225,7 +225,7 @@ pub const Job = struct {
                 try arena.dupe(u8, try found.field(column, self.gpa, &self.scratch));
         }
         self.plan = try Plan.init(self.request, names, arena, self.input_name, self.why);
-        self.numbers = try arena.alloc(?decimal.Decimal, self.plan.?.values.items.len);
+        self.numbers = try arena.alloc(decimal.Decimal, self.plan.?.values.items.len);
         try self.groups.reset(self.plan.?.values.items.len);
         if (!self.request.no_header) return;
         self.items += 1;
@@ -239,21 +239,22 @@ pub const Job = struct {
         }
         for (plan.values.items, self.numbers) |value, *number| {
             const text = try found.field(value.column, self.gpa, &self.scratch);
-            number.* = null;
+            number.scale = decimal.Decimal.no_scale;
             if (text.len == 0) continue;
-            number.* = if (value.is_numeric)
-                decimal.parsePadded(text) catch |err| return self.badNumber(err, found, value.column)
-            else
-                .{ .mantissa = 0, .scale = 0 };
+            if (value.is_numeric) {
+                decimal.parsePadded(text, number) catch |err| return self.badNumber(err, found, value.column);
+            } else {
+                number.* = .{ .mantissa = 0, .scale = 0 };
+            }
         }
         const group = self.groups.find(try self.keyOf(plan, found)) catch |err| return switch (err) {
             error.OutOfMemory => |e| e,
             error.TooManyGroups => self.failRecord("more than {d} groups (--max-groups)", .{self.request.max_groups}),
         };
         group.rows += 1;
-        for (group.accumulators(plan.values.items.len), self.numbers) |*column, maybe| {
-            const value = maybe orelse continue;
-            column.add(value) catch return self.sumOutOfRange(group);
+        for (group.accumulators(plan.values.items.len), self.numbers) |*column, *value| {
+            if (value.scale == decimal.Decimal.no_scale) continue;
+            column.add(value.*) catch return self.sumOutOfRange(group);
         }
     }
 
@@ -261,7 +262,9 @@ pub const Job = struct {
         const text = try found.field(column, self.gpa, &self.scratch);
         if (!wanted.operator.isOrdered()) return wanted.holdsText(text);
         if (text.len == 0) return false;
-        return wanted.holdsNumber(try decimal.parsePadded(text));
+        var number: decimal.Decimal = undefined;
+        try decimal.parsePadded(text, &number);
+        return wanted.holdsNumber(number);
     }
 
     /// The bytes that tell groups apart: the field itself, or every field behind its length.
