@@ -281,11 +281,11 @@ class Bench:
     def _show(self, run: CaseRun, arms: list[Arm], number: int, started: float, deadline: float) -> None:
         spent = time.monotonic() - started
         per_round = spent / (number - 1) if number > 1 else 0.0
-        left = min(per_round * (self.settings.rounds_max - number + 1), max(0.0, deadline - time.monotonic()))
+        block = schedule.rounds_per_block(len(arms))
+        total = -(-self.settings.rounds_max // block) * block
+        left = min(per_round * (total - number + 1), max(0.0, deadline - time.monotonic()))
         widths = self.half_widths(run, arms) if number > 1 else {}
-        self.report(
-            Progress(run.case.name, "rounds", number, self.settings.rounds_max, widths, left if number > 1 else None)
-        )
+        self.report(Progress(run.case.name, "rounds", number, total, widths, left if number > 1 else None))
 
 
 def _grown(repeats: int, factor: float) -> int:
