@@ -92,6 +92,34 @@ def test_noisy_rounds_that_change_a_verdict() -> None:
     assert not found.settled
 
 
+def test_noise_of_others_costs_a_pair_nothing() -> None:
+    """Rounds in which only the peer was disturbed stay in the comparison of two lanes; few quiet rounds say nothing."""
+    raw = builders.tree({**builders.TIMES, "zig": 800_000_000})
+    samples = raw["cases"][0]["samples"]
+    for index, (arm, turn) in enumerate(zip(samples["arm"], samples["round"], strict=True)):
+        if arm == "sqlite3" or (arm == "go" and turn < 9):
+            samples["flags"][index] = ["noisy"]
+    found = analysed(raw)
+    group = found.main_group
+    assert group is not None
+    assert group.winner == "rust"
+    assert {pair.quiet_verdict for pair in found.pairs.values()} == {None}
+
+
+def test_quiet_rounds_that_say_something_else() -> None:
+    """A difference that is a tie without the noisy rounds settles nothing, and neither does the reverse."""
+    raw = builders.tree({**builders.TIMES, "zig": 500_000_000})
+    samples = raw["cases"][0]["samples"]
+    for index, (arm, turn) in enumerate(zip(samples["arm"], samples["round"], strict=True)):
+        if arm == "zig" and turn >= 6:
+            samples["wall_ns"][index] = samples["wall_ns"][index] * 3 // 2
+            samples["flags"][index] = ["noisy"]
+    raw["plan"].update(claims=1, alpha=0.4)
+    found = analysed(raw).pairs["zig", "rust"]
+    assert found.quiet_verdict is Verdict.TIE
+    assert not found.settled
+
+
 def test_a_failed_run_ends_the_verdict() -> None:
     """A lane with one wrong digest has no figures and no place, whatever its times."""
     raw = builders.tree()

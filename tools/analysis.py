@@ -6,36 +6,25 @@ run has no verdict. Where runs that were flagged as noisy change a verdict, both
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 from tools import stats
-from tools.record import FATAL_FLAGS
+from tools.figures import Figures, figures, metric_by_round
 from tools.stats import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
     from tools.model import Parity
-    from tools.record import CaseResult, Result, Samples
-    from tools.stats import NullArm, Place, Quartiles, Ratio
+    from tools.record import CaseResult, Result
+    from tools.stats import NullArm, Place, Ratio
 
+APART = {Verdict.DIFFERENT, Verdict.STRUCTURAL}
 FAR_FROM_FLOOR = 20.0  # a convention of ours (MEASURING.md 14): beyond this the project README says why
-
-
-@dataclass(frozen=True)
-class Figures:
-    """The numbers of one arm in one case."""
-
-    arm: str
-    runs: int
-    noisy_runs: int
-    wall_ns: Quartiles
-    cpu_ns: float
-    items_per_second: float
-    max_rss_bytes: int
-    times_floor: float | None
 
 
 @dataclass(frozen=True)
@@ -53,8 +42,9 @@ class Comparison:
 
     @property
     def settled(self) -> bool:
-        """Whether the noisy rounds leave the verdict as it is."""
-        return self.quiet_verdict is None
+        """Whether the quiet rounds do not contradict all rounds: fewer rounds may say less, but not something else."""
+        said = {self.verdict, self.quiet_verdict}
+        return self.quiet_verdict not in {Verdict.TIE, *APART} or said <= APART or len(said) == 1
 
 
 @dataclass(frozen=True)
@@ -112,7 +102,7 @@ class Analysis:
 
 def analyse(result: Result, case: CaseResult) -> Analysis:
     """Compute the statistics of one case."""
-    values = {arm: rounds for arm in result.arms if (rounds := _metric(case, arm, result.metric.name))}
+    values = {arm: rounds for arm in result.arms if (rounds := metric_by_round(case, arm, result.metric.name))}
     judge = _Judge(result, case, values)
     groups: dict[Parity, list[str]] = {}
     for lane in result.lanes:
@@ -127,7 +117,7 @@ def analyse(result: Result, case: CaseResult) -> Analysis:
                 pairs[first, second] = found
     return Analysis(
         case=case,
-        figures={arm: _figures(case, arm) for arm in values},
+        figures={arm: figures(case, arm) for arm in values},
         null=judge.null,
         steal_share=judge.steal_share,
         pairs=pairs,
@@ -143,9 +133,11 @@ class _Judge:
         """Measure the noise of the run once."""
         self.values = values
         self.alpha = result.plan.alpha / result.plan.claims
-        self.noisy = {
-            turn for turn, flags in zip(case.samples.round, case.samples.flags, strict=True) if "noisy" in flags
-        }
+        self.noisy: dict[str, set[int]] = {}
+        samples = case.samples
+        for arm_name, turn, flags in zip(samples.arm, samples.round, samples.flags, strict=True):
+            if "noisy" in flags:
+                self.noisy.setdefault(arm_name, set()).add(turn)
         total_ns = sum(case.samples.wall_ns) * result.environment.cpus
         self.steal_share = sum(case.samples.steal_ns) / total_ns if total_ns else 0.0
         self.null: NullArm | None = None
@@ -160,53 +152,25 @@ class _Judge:
             return None
         ratio = stats.paired_ratio(*paired, self.alpha)
         verdict = stats.decide(ratio, self.null, self.steal_share)
-        quiet = self._paired(a, b, self.noisy) if self.noisy else None
-        other = stats.decide(stats.paired_ratio(*quiet, self.alpha), self.null, self.steal_share) if quiet else verdict
+        other = self._quiet_verdict(a, b)
         rounds = tuple(first / second for first, second in zip(*paired, strict=True))
         return Comparison(a, b, ratio, verdict, other if other is not verdict else None, rounds)
 
-    def _paired(self, a: str, b: str, without: set[int] | frozenset[int]) -> tuple[list[float], list[float]] | None:
+    def _quiet_verdict(self, a: str, b: str) -> Verdict | None:
+        """Decide from the rounds in which neither arm was disturbed; None if all were quiet or too few remain."""
+        disturbed = self.noisy.get(a, set()) | self.noisy.get(b, set())
+        quiet = self._paired(a, b, disturbed) if disturbed else None
+        if quiet is None:
+            return None
+        ratio = stats.paired_ratio(*quiet, self.alpha)
+        return stats.decide(ratio, self.null, self.steal_share) if math.isfinite(ratio.half_width) else None
+
+    def _paired(self, a: str, b: str, without: AbstractSet[int]) -> tuple[list[float], list[float]] | None:
         """List the metric of two arms over the rounds that both ran."""
         rounds = sorted((self.values.get(a, {}).keys() & self.values.get(b, {}).keys()) - without)
         return (
             ([self.values[a][turn] for turn in rounds], [self.values[b][turn] for turn in rounds]) if rounds else None
         )
-
-
-def _metric(case: CaseResult, arm: str, metric: str) -> dict[int, float]:
-    """Map round to metric for an arm whose verdict counts; empty for any other arm or an unknown metric."""
-    samples = case.samples
-    places = samples.by_round(arm)
-    if case.states[arm].state != "measured" or any(samples.flags[index] & FATAL_FLAGS for index in places.values()):
-        return {}
-    found = {turn: _value(samples, index, metric) for turn, index in places.items()}
-    return {turn: value for turn, value in found.items() if value > 0}
-
-
-def _value(samples: Samples, index: int, metric: str) -> float:
-    """Read the metric of one run; 0 for a metric that single runs do not have."""
-    if metric == "cpu_ns":
-        return samples.user_ns[index] + samples.sys_ns[index]
-    columns = {"wall_ns": samples.wall_ns, "max_rss_bytes": samples.max_rss_bytes}
-    return columns[metric][index] if metric in columns else 0
-
-
-def _figures(case: CaseResult, arm: str) -> Figures:
-    """Summarise the runs of one arm."""
-    samples = case.samples
-    runs = list(samples.by_round(arm).values())
-    wall = stats.quartiles([samples.wall_ns[index] for index in runs])
-    memory = case.memory.get(arm)
-    return Figures(
-        arm=arm,
-        runs=len(runs),
-        noisy_runs=sum("noisy" in samples.flags[index] for index in runs),
-        wall_ns=wall,
-        cpu_ns=stats.median([samples.user_ns[index] + samples.sys_ns[index] for index in runs]),
-        items_per_second=case.items * case.repeats / (wall.median / 1e9) if wall.median else 0.0,
-        max_rss_bytes=memory.max_rss_bytes if memory else max(samples.max_rss_bytes[index] for index in runs),
-        times_floor=wall.median / case.floor_ns if case.floor_ns else None,
-    )
 
 
 def _group(

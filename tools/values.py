@@ -29,7 +29,8 @@ from tools.stats import Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tools.analysis import Analysis, Comparison, Figures
+    from tools.analysis import Analysis, Comparison
+    from tools.figures import Figures
     from tools.record import Arm
     from tools.selection import Evidence, Evidences
 
