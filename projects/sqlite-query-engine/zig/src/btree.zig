@@ -53,6 +53,24 @@ pub const Page = struct {
         return offset;
     }
 
+    /// The payload of a table leaf's cell when it is plain: short lengths, no overflow. null: look the long way.
+    pub inline fn plainPayload(self: *const Page, index: u32) ?[]const u8 {
+        const bytes = self.bytes;
+        var offset: u32 = std.mem.readInt(u16, bytes[self.pointers + 2 * index ..][0..2], .big);
+        // Room for the longest lengths read here (2 and 8 bytes) and a byte of payload.
+        if (offset < self.pointers + 2 * self.cells or offset + 11 > bytes.len) return null;
+        // One byte or two, about as often the one as the other: no branch on it.
+        const pair = std.mem.readInt(u16, bytes[offset..][0..2], .big);
+        const two = pair >= 0x8000;
+        if (two and pair & 0x80 != 0) return null;
+        const size: u32 = if (two) (pair >> 1 & 0x3f80) | (pair & 0x7f) else pair >> 8;
+        offset += if (two) 2 else 1;
+        const rowid = record.readVarint8(bytes[offset..][0..8]) orelse return null;
+        offset += rowid.bytes;
+        if (size == 0 or size + 35 > bytes.len or offset + size > bytes.len) return null;
+        return bytes[offset..][0..size];
+    }
+
     /// The child left of cell `index`; the right-most one for `index` == `cells`.
     fn child(self: *const Page, pager: *const Pager, index: u32) Error!u32 {
         const offset = if (index == self.cells) self.pointers - 4 else try self.cell(pager, index);
@@ -201,6 +219,20 @@ pub fn Cursor(comptime kind: Kind) type {
             return !self.ended;
         }
 
+        /// The bytes of the leaf to the right, to fetch ahead; null when it is not known or not there.
+        pub fn upcomingLeaf(self: *Self) ?[]const u8 {
+            if (self.depth == 0) return null;
+            const parent = &self.levels[self.depth - 1];
+            if (parent.at >= parent.page.cells) return null;
+            const offset = if (parent.at + 1 == parent.page.cells)
+                parent.page.pointers - 4
+            else
+                parent.page.cell(self.pager, parent.at + 1) catch return null;
+            const number = std.mem.readInt(u32, parent.page.bytes[offset..][0..4], .big);
+            if (number -% 1 >= self.pager.page_count) return null;
+            return self.pager.page(number, number) catch null;
+        }
+
         // --- Seeks --------------------------------------------------------------------------
 
         /// To the first row whose rowid is at least `rowid`.
@@ -330,7 +362,8 @@ pub fn Cursor(comptime kind: Kind) type {
                 offset += varint.bytes;
             }
             if (kind == .table) {
-                const varint = record.readVarint(bytes[offset..]) orelse return row.bad("cut off by the end of the page", .{});
+                const quick = if (offset + 8 <= bytes.len) record.readVarint8(bytes[offset..][0..8]) else null;
+                const varint = quick orelse record.readVarint(bytes[offset..]) orelse return row.bad("cut off by the end of the page", .{});
                 row.rowid = @bitCast(varint.value);
                 offset += varint.bytes;
             }

@@ -150,6 +150,36 @@ pub const Term = union(enum) {
         }
     }
 
+    /// The verdict on a plain payload (see record.plainField); null when the row must be looked at in full.
+    pub inline fn judge(self: *const Term, payload: []const u8) ?bool {
+        switch (self.*) {
+            .number => |*term| {
+                const field = record.plainField(payload, term.field) orelse return null;
+                return switch (field.serial) {
+                    0 => false,
+                    1, 2, 3, 4, 5, 6, 8, 9 => term.range.holdsInt(record.decodeInt(field.serial, field.bytes)),
+                    7 => term.range.holdsReal(record.decodeReal(field.bytes)),
+                    else => if (term.numeric_column) null else term.range.others,
+                };
+            },
+            .text => |*term| {
+                const field = record.plainField(payload, term.field) orelse return null;
+                if (field.serial == 0) return false;
+                if (field.serial < 13 or field.serial & 1 == 0) return null;
+                const text = field.bytes[0..record.short_sizes[field.serial]];
+                if (term.op == .eq) return std.mem.eql(u8, text, term.text);
+                return term.op.holds(value_zig.compareBytes(text, term.text));
+            },
+            .pattern => |*term| {
+                const field = record.plainField(payload, term.field) orelse return null;
+                if (field.serial == 0) return false;
+                if (field.serial < 13 or field.serial & 1 == 0) return null;
+                return term.pattern.matches(field.bytes[0..record.short_sizes[field.serial]]) != term.negated;
+            },
+            .general => return null,
+        }
+    }
+
     noinline fn passesGeneral(node: *const Node, evaluator: *eval.Evaluator) Error!bool {
         return try evaluator.isTrue(node) orelse false;
     }

@@ -24,6 +24,21 @@ pub fn readVarint(bytes: []const u8) ?Varint {
     return .{ .value = result << 8 | bytes[8], .bytes = 9 };
 }
 
+/// A varint of up to eight bytes out of the eight bytes at `bytes`, without a branch for each byte.
+pub inline fn readVarint8(bytes: *const [8]u8) ?Varint {
+    const word = std.mem.readInt(u64, bytes, .little);
+    const last = ~word & 0x8080808080808080;
+    if (last == 0) return null;
+    const count = @ctz(last) / 8 + 1;
+    // The groups of seven bits, first byte highest, are pushed together in three steps.
+    var x = @byteSwap(word) >> @intCast(64 - 8 * @as(u32, count));
+    x &= 0x7f7f7f7f7f7f7f7f;
+    x = (x & 0x007f007f007f007f) | (x & 0x7f007f007f007f00) >> 1;
+    x = (x & 0x00003fff00003fff) | (x & 0x3fff00003fff0000) >> 2;
+    x = (x & 0x000000000fffffff) | (x & 0x0fffffff00000000) >> 4;
+    return .{ .value = x, .bytes = count };
+}
+
 /// The record ended before this field: the column was added later.
 pub const missing: u32 = std.math.maxInt(u32);
 
@@ -37,6 +52,30 @@ const small_sizes = [12]u8{ 0, 1, 2, 3, 4, 6, 8, 8, 0, 0, 0, 0 };
 
 pub inline fn serialBytes(serial: u32) u32 {
     return if (serial < 12) small_sizes[serial] else (serial - 12) / 2;
+}
+
+/// Content bytes for every serial type of one header byte.
+pub const short_sizes: [128]u8 = blk: {
+    var sizes: [128]u8 = undefined;
+    for (&sizes, 0..) |*size, serial| size.* = @intCast(serialBytes(serial));
+    break :blk sizes;
+};
+
+/// A field of a payload that is plain: one-byte lengths, all on its page. null: look the long way.
+pub inline fn plainField(payload: []const u8, index: u32) ?Field {
+    const header_end: u32 = payload[0];
+    // The header holds this field, and lies within the payload.
+    if (header_end >= 0x80 or index + 1 >= header_end or header_end > payload.len) return null;
+    var body = header_end;
+    var long: u8 = 0;
+    for (payload[1..][0..index]) |serial| {
+        long |= serial;
+        body += short_sizes[serial & 0x7f];
+    }
+    const serial = payload[1 + index];
+    if ((long | serial) & 0x80 != 0 or serial == 10 or serial == 11) return null;
+    if (body + short_sizes[serial] > payload.len) return null;
+    return .{ .serial = serial, .bytes = payload.ptr + body };
 }
 
 pub inline fn decodeInt(serial: u32, bytes: [*]const u8) i64 {
@@ -215,6 +254,32 @@ pub const Row = struct {
         return decode(try self.field(index));
     }
 };
+
+test readVarint8 {
+    var random: std.Random.DefaultPrng = .init(1);
+    for (0..1000) |_| {
+        var bytes: [9]u8 = undefined;
+        random.random().bytes(&bytes);
+        for (&bytes) |*byte| if (random.random().uintLessThan(u8, 4) == 0) {
+            byte.* &= 0x7f;
+        };
+        const short = readVarint8(bytes[0..8]);
+        if (short) |found| try std.testing.expectEqual(readVarint(&bytes).?, found);
+        if (short == null) try std.testing.expectEqual(9, readVarint(&bytes).?.bytes);
+    }
+}
+
+test plainField {
+    // NULL, 5, "ab", 1 (by type)
+    const payload = [_]u8{ 5, 0, 1, 17, 9, 5, 'a', 'b' };
+    try std.testing.expectEqual(0, plainField(&payload, 0).?.serial);
+    try std.testing.expectEqual(Value{ .int = 5 }, decode(plainField(&payload, 1).?));
+    try std.testing.expectEqualStrings("ab", decode(plainField(&payload, 2).?).text);
+    try std.testing.expectEqual(Value{ .int = 1 }, decode(plainField(&payload, 3).?));
+    try std.testing.expectEqual(null, plainField(&payload, 4));
+    try std.testing.expectEqual(null, plainField(payload[0..7], 2));
+    try std.testing.expectEqual(null, plainField(payload[0..3], 0));
+}
 
 test readVarint {
     const cases = [_]struct { []const u8, ?Varint }{
