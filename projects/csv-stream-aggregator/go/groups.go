@@ -92,6 +92,7 @@ type groupTable struct {
 	slots     []uint64
 	blocks    []*groupBlock
 	keys      [][]byte // append-only blocks of key bytes
+	keysUsed  int      // how many of them
 	keyBytes  int
 	count     int
 	maxGroups int
@@ -108,10 +109,7 @@ func (t *groupTable) reset(columns int) {
 		t.blocks, t.columns = nil, columns
 	}
 	clear(t.slots)
-	for i := range t.keys {
-		t.keys[i] = nil
-	}
-	t.keys, t.count, t.keyBytes = t.keys[:0], 0, 0
+	t.keysUsed, t.count, t.keyBytes = 0, 0, 0
 }
 
 func (t *groupTable) group(number int) *group {
@@ -212,14 +210,27 @@ func (t *groupTable) insert(key []byte, ends keyEnds, at, tag uint64) (int, erro
 }
 
 func (t *groupTable) storeKey(key []byte) (block, offset uint32) {
-	last := len(t.keys) - 1
+	last := t.keysUsed - 1
 	if last < 0 || len(t.keys[last])+len(key) > cap(t.keys[last]) {
-		t.keys = append(t.keys, make([]byte, 0, max(keyBlock, len(key))))
-		last++
+		last = t.keysUsed
+		t.useKeyBlock(len(key))
 	}
 	offset = uint32(len(t.keys[last]))
 	t.keys[last] = append(t.keys[last], key...)
 	return uint32(last), offset
+}
+
+// useKeyBlock takes the next block, of an earlier run if it is large enough.
+func (t *groupTable) useKeyBlock(bytes int) {
+	if t.keysUsed == len(t.keys) {
+		t.keys = append(t.keys, nil)
+	}
+	block := &t.keys[t.keysUsed]
+	*block = (*block)[:0]
+	if cap(*block) < max(bytes, 1) {
+		*block = make([]byte, 0, max(keyBlock, bytes))
+	}
+	t.keysUsed++
 }
 
 // grow doubles the slots. Only 32 bits of each hash are kept, so keys are hashed again.
