@@ -149,6 +149,7 @@ FUNCTIONS = (
     "SELECT hex('abc'), hex(x'00ff'), hex(12), hex(NULL), hex(''), hex('é'), hex(1.5)",
     "SELECT instr('hello', 'l'), instr('hello', 'x'), instr('日本語', '語'), instr('a', ''), instr(NULL, 'a'), instr(x'010203', x'02'), instr(12345, 34)",
     "SELECT trim('  a  '), trim('xxaxx', 'x'), trim('abcba', 'ab'), trim(NULL), trim(' '), trim('\ta\t'), trim('éaé', 'é'), trim(12)",
+    "SELECT round(-0.125), round(-0.4, 0), round(0.4), round(-1.5), round(0.05, 1)",
     "SELECT Abs(-1), LENGTH('x'), CoAlesce(NULL, 1), SUBSTR('abc', 2)",
     "SELECT abs(length('abc') - 10) + max(1, min(5, 3)), upper(substr('hello', 1, 1)) || substr('hello', 2)",
 )
