@@ -126,6 +126,10 @@ impl<'p> Groups<'p> {
     }
 
     fn group_of(&mut self, context: &Context<'_>) -> Result<usize> {
+        if self.plan.group_by.is_empty() {
+            self.ensure_single_group();
+            return Ok(0);
+        }
         self.key.clear();
         for (expr, collation) in &self.plan.group_by {
             key::append(&expr.eval(context)?, SortOrder::ascending(*collation), &mut self.key);

@@ -216,7 +216,18 @@ pub enum Context<'r> {
 }
 
 impl Expr {
+    /// Columns and constants are most of what is evaluated, so they cost no call.
+    #[inline]
     pub fn eval<'r>(&'r self, context: &Context<'r>) -> Result<Value<'r>> {
+        match (self, context) {
+            (Self::Column(column), Context::Row(row)) => Ok(row.column(*column)),
+            (Self::Constant(value), _) => Ok(value.borrowed()),
+            _ => self.eval_operator(context),
+        }
+    }
+
+    #[inline(never)]
+    fn eval_operator<'r>(&'r self, context: &Context<'r>) -> Result<Value<'r>> {
         Ok(match self {
             Self::Constant(value) => value.borrowed(),
             Self::Column(column) => match context {
@@ -305,7 +316,7 @@ impl Expr {
             }
             Self::Cast(affinity, value) => value.eval(context)?.cast(*affinity),
             Self::Call { function, collation, arguments } => call(*function, *collation, arguments, context)?,
-            _ => unreachable!("handled by eval"),
+            _ => unreachable!("handled by eval_operator"),
         })
     }
 

@@ -8,7 +8,7 @@ use crate::aggregate::Groups;
 use crate::btree::{Cell, Cursor, OverflowReader, Page, RowFinder, TreeKind, partition};
 use crate::error::Result;
 use crate::eval::{ColumnSource, Context, Expr, Layout, Row};
-use crate::filter::{Filter, Quick};
+use crate::filter::{Filter, Quick, UNSURE};
 use crate::key::{self, SortOrder};
 use crate::output::Answer;
 use crate::pager::Pager;
@@ -87,41 +87,38 @@ fn scan_groups(plan: &Plan<'_>, table: &Table, pager: &Pager, results: &mut Resu
 }
 
 /// The number of entries that the scan visits, and of those that pass the filter.
-fn count_rows<'m>(plan: &Plan<'_>, table: &Table, pager: &'m Pager) -> Result<(u64, u64)> {
+fn count_rows(plan: &Plan<'_>, table: &Table, pager: &Pager) -> Result<(u64, u64)> {
     let scan = Scan::new(plan, table, pager);
-    let (mut items, mut rows) = (0, 0);
     let mut steps = RowSteps::new(plan, pager);
-    let mut slow = |cell: &Cell<'m>, verdict| {
-        rows += u64::from(steps.keeps(cell, verdict)?);
-        Ok(ControlFlow::Continue(()))
-    };
-    let filter = Filter::new(&plan.filters, &plan.layout);
-    let mut passed = 0;
-    if scan.is_direct() {
-        scan.for_each_run(|page, cells| {
-            items += cells.len() as u64;
-            if filter.is_empty() {
-                passed += cells.len() as u64; // whole pages are counted, cells not looked at
-                return Ok(ControlFlow::Continue(()));
-            }
-            for index in cells {
-                match filter.quick(page, index) {
-                    Quick::Passed if filter.is_quick() => passed += 1,
-                    Quick::Rejected => {}
-                    verdict => {
-                        let _ = slow(&page.cell(pager, index)?, verdict)?;
-                    }
-                }
-            }
-            Ok(ControlFlow::Continue(()))
-        })?;
-    } else {
+    let (mut items, mut rows) = (0, 0);
+    if !scan.is_direct() {
         scan.for_each(|cell| {
             items += 1;
-            slow(cell, filter.quick_cell(cell))
+            let verdict = steps.filter.quick(cell);
+            rows += u64::from(steps.keeps(cell, verdict)?);
+            Ok(ControlFlow::Continue(()))
         })?;
+        return Ok((items, rows));
     }
-    Ok((items, rows + passed))
+    let mut selected = Vec::new();
+    scan.for_each_run(|page, cells| {
+        items += cells.len() as u64;
+        if steps.filter.is_empty() {
+            rows += cells.len() as u64; // whole pages are counted, cells not looked at
+            return Ok(ControlFlow::Continue(()));
+        }
+        steps.filter.select(page, cells, &mut selected);
+        if steps.filter.is_quick() && selected.iter().all(|&mark| mark < UNSURE) {
+            rows += selected.len() as u64;
+            return Ok(ControlFlow::Continue(()));
+        }
+        for &mark in &selected {
+            let (index, verdict) = unmark(mark);
+            rows += u64::from(steps.keeps(&page.cell(pager, index)?, verdict)?);
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok((items, rows))
 }
 
 /// Calls `keep` with every row that passes the filter, until it breaks. Returns the number of entries
@@ -133,38 +130,39 @@ fn scan(
     mut keep: impl FnMut(Row<'_>) -> Result<ControlFlow<()>>,
 ) -> Result<u64> {
     let scan = Scan::new(plan, table, pager);
-    let filter = Filter::new(&plan.filters, &plan.layout);
     let mut steps = RowSteps::new(plan, pager);
     let mut items = 0;
-    if scan.is_direct() {
-        scan.for_each_run(|page, cells| {
-            let mut visit = |index: usize| {
-                items += 1;
-                match filter.quick(page, index) {
-                    Quick::Rejected => Ok(ControlFlow::Continue(())),
-                    verdict => {
-                        let cell = page.cell(pager, index)?;
-                        if steps.keeps(&cell, verdict)? {
-                            keep(steps.row(&cell)?)
-                        } else {
-                            Ok(ControlFlow::Continue(()))
-                        }
-                    }
-                }
-            };
-            in_direction(cells, plan.reverse, &mut visit)
-        })?;
-    } else {
+    if !scan.is_direct() {
         scan.for_each(|cell| {
             items += 1;
-            match filter.quick_cell(cell) {
-                Quick::Rejected => Ok(ControlFlow::Continue(())),
-                verdict if steps.keeps(cell, verdict)? => keep(steps.row(cell)?),
-                _ => Ok(ControlFlow::Continue(())),
-            }
+            let verdict = steps.filter.quick(cell);
+            if steps.keeps(cell, verdict)? { keep(steps.row(cell)?) } else { Ok(ControlFlow::Continue(())) }
         })?;
+        return Ok(items);
     }
+    let mut selected = Vec::new();
+    scan.for_each_run(|page, cells| {
+        steps.filter.select(page, cells.clone(), &mut selected);
+        let mut visit = |&mark: &u16| {
+            let (index, verdict) = unmark(mark);
+            let cell = page.cell(pager, index)?;
+            if !steps.keeps(&cell, verdict)? || keep(steps.row(&cell)?)?.is_continue() {
+                return Ok(ControlFlow::Continue(()));
+            }
+            // The rows after this one were never asked for.
+            items += if plan.reverse { cells.end - index } else { index + 1 - cells.start } as u64;
+            Ok(ControlFlow::Break(()))
+        };
+        let flow = in_direction(selected.iter(), plan.reverse, &mut visit)?;
+        items += if flow.is_continue() { cells.len() as u64 } else { 0 };
+        Ok(flow)
+    })?;
     Ok(items)
+}
+
+fn unmark(mark: u16) -> (usize, Quick) {
+    let verdict = if mark < UNSURE { Quick::Passed } else { Quick::Unsure };
+    ((mark & !UNSURE) as usize, verdict)
 }
 
 /// What happens to a row that the field tests did not reject.

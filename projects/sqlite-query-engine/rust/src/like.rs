@@ -22,7 +22,14 @@ pub struct Pattern {
     elements: Vec<Element>,
     ignore_case: bool,
     /// Set for `%literal%`, the pattern of most searches.
-    contains: Option<Vec<u8>>,
+    contains: Option<Literal>,
+}
+
+/// A lower-case text to search for, by way of its rarest byte.
+#[derive(Debug)]
+struct Literal {
+    bytes: Vec<u8>,
+    pivot: usize,
 }
 
 /// Text functions of SQLite see text up to its first NUL.
@@ -98,10 +105,11 @@ impl Pattern {
     }
 
     pub fn matches(&self, text: &[u8]) -> bool {
-        let text = until_nul(text);
         if let Some(literal) = &self.contains {
-            return contains_ignoring_case(text, literal);
+            // Only what stands before a NUL counts, but first there must be something.
+            return literal.find_in(text).is_some_and(|end| !text[..end].contains(&0));
         }
+        let text = until_nul(text);
         let (mut element, mut at) = (0, 0);
         // Where to go on after the last AnyRun when the rest does not match: one character later.
         let mut retry: Option<(usize, usize)> = None;
@@ -191,35 +199,39 @@ fn glob_set(text: &[u8]) -> Option<(Element, usize)> {
     }
 }
 
-fn contains_literal(elements: &[Element]) -> Option<Vec<u8>> {
+fn contains_literal(elements: &[Element]) -> Option<Literal> {
     let [Element::AnyRun, literal @ .., Element::AnyRun] = elements else { return None };
     let bytes: Option<Vec<u8>> =
         literal.iter().map(|e| if let Element::Byte(b) = e { Some(*b) } else { None }).collect();
     // A byte inside a character must not match the middle of another: only whole characters may begin.
-    bytes.filter(|b| b.first().is_some_and(u8::is_ascii))
+    let bytes = bytes.filter(|b| b.first().is_some_and(u8::is_ascii))?;
+    let (pivot, _) = bytes.iter().enumerate().min_by_key(|(_, b)| commonness(**b))?;
+    Some(Literal { bytes, pivot })
 }
 
-/// `literal` is lower-case and not empty.
-fn contains_ignoring_case(text: &[u8], literal: &[u8]) -> bool {
-    let Some(last_start) = text.len().checked_sub(literal.len()) else { return false };
-    // Search for the byte that is rarest in prose, then compare around it.
-    let (pivot, &byte) =
-        literal.iter().enumerate().min_by_key(|(_, b)| commonness(**b)).unwrap_or((0, &literal[0]));
-    let upper = byte.to_ascii_uppercase();
-    let window = &text[..last_start + pivot + 1];
-    let mut from = pivot;
-    while let Some(found) = memchr2(byte, upper, &window[from..]) {
-        let start = from + found - pivot;
-        if text[start..start + literal.len()].eq_ignore_ascii_case(literal) {
-            return true;
+impl Literal {
+    /// The end of the first occurrence, whatever its case.
+    fn find_in(&self, text: &[u8]) -> Option<usize> {
+        let literal = &self.bytes[..];
+        let last_start = text.len().checked_sub(literal.len())?;
+        let byte = literal[self.pivot];
+        let window = &text[..=last_start + self.pivot];
+        let mut from = self.pivot;
+        while let Some(found) = memchr2(byte, byte.to_ascii_uppercase(), &window[from..]) {
+            let start = from + found - self.pivot;
+            let end = start + literal.len();
+            if text[start..end].eq_ignore_ascii_case(literal) {
+                return Some(end);
+            }
+            from += found + 1;
         }
-        from += found + 1;
+        None
     }
-    false
 }
 
+/// How often a byte is met in prose and logs, roughly.
 fn commonness(byte: u8) -> u8 {
-    const COMMON: &[u8] = b" etaoinsrhldcumfpgwybv";
+    const COMMON: &[u8] = b" etaoinsrhld0123456789cumfpgwybv";
     COMMON.iter().position(|&c| c == byte).map_or(0, |rank| 100 - rank as u8)
 }
 

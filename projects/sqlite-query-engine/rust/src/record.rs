@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use crate::value::{Collation, Value};
 
 /// A variable-length integer: its value and the number of bytes it took, or None at the end.
-#[inline]
+#[inline(always)] // two compares in the hottest loops; the call would cost more
 pub fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
     match bytes {
         [a, ..] if *a < 0x80 => Some((u64::from(*a), 1)),
@@ -14,6 +14,7 @@ pub fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
     }
 }
 
+#[cold]
 fn long_varint(bytes: &[u8]) -> Option<(u64, usize)> {
     let mut value = 0u64;
     for (i, &byte) in bytes.iter().take(8).enumerate() {
