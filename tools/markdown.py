@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 MAX_CELL = 160
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;", "@": "&#64;", '"': "&quot;"}
 ESCAPED = set("\\`*_[]|~#!")
-LINKS = re.compile(r"(?i)(://|\bwww\.|mailto:|xmpp:)")
+LINKS = re.compile(r"(?i)(://|www\.|mailto:|xmpp:)")
+ADDRESS = re.compile(r"@(?=\S)")  # GitHub links addresses and names even behind an entity: a wide sign stays text
 DASH = "-"
 
 
@@ -25,7 +26,7 @@ def text(value: object, limit: int = MAX_CELL) -> str:
     plain = " ".join(plain.split())
     if len(plain) > limit:
         plain = plain[: limit - 1] + "\u2026"
-    parts = LINKS.split(plain)
+    parts = LINKS.split(ADDRESS.sub("\uff20", plain))
     return "".join(_escaped(part) if index % 2 == 0 else _defused(part) for index, part in enumerate(parts))
 
 
