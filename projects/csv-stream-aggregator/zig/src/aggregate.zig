@@ -146,10 +146,14 @@ pub const Groups = struct {
         @memset(self.slots, 0);
     }
 
+    /// Behind the key, `key_padding_bytes` are readable.
+    pub inline fn hashKey(self: *const Groups, key: []const u8) u64 {
+        return hashOf(self.seed, key);
+    }
+
     /// Returns the group of a key, making it if need be; it stays in place until the next call.
     /// Behind the key, `key_padding_bytes` are readable.
-    pub inline fn find(self: *Groups, key: []const u8) Error!*Group {
-        const hash = hashOf(self.seed, key);
+    pub inline fn find(self: *Groups, key: []const u8, hash: u64) Error!*Group {
         const mask = self.slots.len - 1;
         var at = hash & mask;
         while (self.slots[at] != 0) : (at = (at + 1) & mask) {
@@ -158,6 +162,20 @@ pub const Groups = struct {
             if (group.key_bytes == key.len and sameKey(group.keyStart(), key.ptr, key.len)) return group;
         }
         return self.insert(key, hash, at);
+    }
+
+    /// Asks for the slot of a hash, to be looked at soon.
+    pub inline fn prefetchSlot(self: *const Groups, hash: u64) void {
+        @prefetch(&self.slots[hash & (self.slots.len - 1)], .{});
+    }
+
+    /// Asks for the group that the slot of a hash points to: most likely the right one.
+    pub inline fn prefetchGroup(self: *const Groups, hash: u64) void {
+        const slot = self.slots[hash & (self.slots.len - 1)];
+        if (slot == 0) return;
+        const group: [*]const u8 = @ptrCast(self.groupAt(@as(u32, @truncate(slot)) - 1));
+        @prefetch(group, .{ .rw = .write });
+        @prefetch(group + 64, .{ .rw = .write });
     }
 
     /// Every group starts at a unit, and so is aligned.
@@ -262,12 +280,12 @@ test "groups are found again" {
     var buffer: [64]u8 = @splat('?');
     for (0..3) |round| for (0..5000) |i| {
         const key = try std.fmt.bufPrint(buffer[0..40], "{d}{s}", .{ i, "a longer key, sometimes"[0 .. i % 24] });
-        const group = try groups.find(key);
+        const group = try groups.find(key, groups.hashKey(key));
         try std.testing.expectEqual(round, group.rows);
         try std.testing.expectEqualStrings(key, group.key());
         group.rows += 1;
         try group.accumulators(1)[0].add(.{ .mantissa = 1, .scale = 0 });
         try std.testing.expectEqual(round + 1, group.accumulators(1)[0].sum);
     };
-    try std.testing.expectError(error.TooManyGroups, groups.find(buffer[40..50]));
+    try std.testing.expectError(error.TooManyGroups, groups.find(buffer[40..50], 1));
 }

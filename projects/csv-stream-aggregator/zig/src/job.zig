@@ -16,6 +16,10 @@ const Record = record.Record;
 const Error = failure.Error;
 
 const read_bytes = 256 << 10;
+/// With more groups than this, they are far from the processor, and rows wait in a batch until theirs have come.
+const near_groups = 1024;
+const batch_rows = 16;
+const key_block_bytes = 16 << 10;
 const byte_order_mark = "\xef\xbb\xbf";
 
 pub const Job = struct {
@@ -30,7 +34,10 @@ pub const Job = struct {
     /// Where the plan of one repeat lives.
     arena: std.heap.ArenaAllocator,
     plan: ?Plan = null,
+    /// The numbers of the rows of a batch, one row behind the other.
     numbers: []decimal.Decimal = &.{},
+    batch: [batch_rows]Waiting = undefined,
+    batch_count: usize = 0,
 
     /// data[record_start..length] is read and not worked on. Behind `length`, `scan.padding_bytes` are readable.
     data: []u8 = &.{},
@@ -43,9 +50,13 @@ pub const Job = struct {
     skipped: u64 = 0,
 
     slow_ends: std.ArrayList(u32) = .empty,
-    key: std.ArrayList(u8) = .empty,
+    /// Keys of the rows of a batch that do not lie in the data as they are.
+    keys: std.ArrayList(u8) = .empty,
     scratch: record.Scratch = .empty,
     order: std.ArrayList(u32) = .empty,
+
+    /// A row whose numbers are read and whose group is not yet looked at.
+    const Waiting = struct { key: []const u8, hash: u64, record_start: usize };
 
     pub fn init(gpa: std.mem.Allocator, io: std.Io, request: *const options.Options, seed: u64, why: *failure.Failure) Job {
         return .{
@@ -75,6 +86,7 @@ pub const Job = struct {
     fn begin(self: *Job, input: *Input) Error!void {
         _ = self.arena.reset(.retain_capacity);
         self.plan = null;
+        self.batch_count = 0;
         self.items = 0;
         self.skipped = 0;
         self.length = 0;
@@ -139,6 +151,7 @@ pub const Job = struct {
         } else {
             try self.handle(found, true);
         }
+        try self.finishBatch();
         const newlines = std.mem.countScalar(u8, self.data[self.record_start..next], '\n');
         self.record_start = next;
         self.scanner.restart(next);
@@ -156,6 +169,7 @@ pub const Job = struct {
             try self.handle(.{ .data = self.data, .start = self.record_start, .ends = ends }, scanner.invalid_utf8);
             self.record_start = next;
         }
+        try self.finishBatch();
         scanner.compact(0);
         // What is wrong may lie in the record that is not complete yet.
         if (self.record_start >= scanner.position) scanner.invalid_utf8 = false;
@@ -225,7 +239,7 @@ pub const Job = struct {
                 try arena.dupe(u8, try found.field(column, self.gpa, &self.scratch));
         }
         self.plan = try Plan.init(self.request, names, arena, self.input_name, self.why);
-        self.numbers = try arena.alloc(decimal.Decimal, self.plan.?.values.items.len);
+        self.numbers = try arena.alloc(decimal.Decimal, self.plan.?.values.items.len * batch_rows);
         try self.groups.reset(self.plan.?.values.items.len);
         if (!self.request.no_header) return;
         self.items += 1;
@@ -237,7 +251,9 @@ pub const Job = struct {
         for (plan.filters) |*planned| {
             if (!(self.passes(planned.filter, planned.column, found) catch |err| return self.badNumber(err, found, planned.column))) return;
         }
-        for (plan.values.items, self.numbers) |value, *number| {
+        const width = plan.values.items.len;
+        const numbers = self.numbers[self.batch_count * width ..][0..width];
+        for (plan.values.items, numbers) |value, *number| {
             const text = try found.field(value.column, self.gpa, &self.scratch);
             number.scale = decimal.Decimal.no_scale;
             if (text.len == 0) continue;
@@ -247,15 +263,36 @@ pub const Job = struct {
                 number.* = .{ .mantissa = 0, .scale = 0 };
             }
         }
-        const group = self.groups.find(try self.keyOf(plan, found)) catch |err| return switch (err) {
-            error.OutOfMemory => |e| e,
-            error.TooManyGroups => self.failRecord("more than {d} groups (--max-groups)", .{self.request.max_groups}),
-        };
-        group.rows += 1;
-        for (group.accumulators(plan.values.items.len), self.numbers) |*column, *value| {
-            if (value.scale == decimal.Decimal.no_scale) continue;
-            column.add(value.*) catch return self.sumOutOfRange(group);
+        const key = try self.keyOf(plan, found);
+        const hash = self.groups.hashKey(key);
+        self.groups.prefetchSlot(hash);
+        self.batch[self.batch_count] = .{ .key = key, .hash = hash, .record_start = found.start };
+        self.batch_count += 1;
+        if (self.groups.list.items.len < near_groups or self.batch_count == batch_rows) try self.addBatch(plan);
+    }
+
+    /// Adds the rows of the batch to their groups.
+    inline fn addBatch(self: *Job, plan: *const Plan) Error!void {
+        const count = self.batch_count;
+        self.batch_count = 0;
+        self.keys.clearRetainingCapacity();
+        if (count > 1) {
+            for (self.batch[0..count]) |*row| self.groups.prefetchGroup(row.hash);
         }
+        const width = plan.values.items.len;
+        for (self.batch[0..count], 0..) |*row, i| {
+            const group = self.groups.find(row.key, row.hash) catch |err| return self.tooManyGroups(err, row);
+            group.rows += 1;
+            for (group.accumulators(width), self.numbers[i * width ..][0..width]) |*column, *value| {
+                if (value.scale == decimal.Decimal.no_scale) continue;
+                column.add(value.*) catch return self.sumOutOfRange(group, row);
+            }
+        }
+    }
+
+    /// Before the data moves, and before anything that comes later fails, the batch must be done.
+    fn finishBatch(self: *Job) Error!void {
+        if (self.batch_count != 0) try self.addBatch(&self.plan.?);
     }
 
     inline fn passes(self: *Job, wanted: *const filter.Filter, column: usize, found: Record) (decimal.ParseError || error{OutOfMemory})!bool {
@@ -268,19 +305,48 @@ pub const Job = struct {
     }
 
     /// The bytes that tell groups apart: the field itself, or every field behind its length.
-    inline fn keyOf(self: *Job, plan: *const Plan, found: Record) error{OutOfMemory}![]const u8 {
-        if (plan.keys.len == 1) return found.field(plan.keys[0], self.gpa, &self.scratch);
-        self.key.clearRetainingCapacity();
+    inline fn keyOf(self: *Job, plan: *const Plan, found: Record) Error![]const u8 {
+        if (plan.keys.len == 1) {
+            const text = try found.field(plan.keys[0], self.gpa, &self.scratch);
+            // What lies in the scratch memory is gone with the next row.
+            return if (text.ptr == self.scratch.items.ptr) self.keepKey(text) else text;
+        }
+        const bytes_max = found.ends[found.ends.len - 1] - found.start + plan.keys.len * render.KeyFields.length_bytes;
+        try self.reserveKey(plan, bytes_max);
+        const key = self.keys.unusedCapacitySlice();
+        var used: usize = 0;
         for (plan.keys) |column| {
             const text = try found.field(column, self.gpa, &self.scratch);
-            try self.key.ensureUnusedCapacity(self.gpa, render.KeyFields.length_bytes + text.len + aggregate.key_padding_bytes);
-            const target = self.key.unusedCapacitySlice();
-            std.mem.writeInt(u32, target[0..render.KeyFields.length_bytes], @intCast(text.len), .little);
-            copyPadded(target.ptr + render.KeyFields.length_bytes, text);
-            self.key.items.len += render.KeyFields.length_bytes + text.len;
+            std.mem.writeInt(u32, key[used..][0..render.KeyFields.length_bytes], @intCast(text.len), .little);
+            copyPadded(key.ptr + used + render.KeyFields.length_bytes, text);
+            used += render.KeyFields.length_bytes + text.len;
         }
-        try self.key.ensureUnusedCapacity(self.gpa, aggregate.key_padding_bytes);
-        return self.key.items;
+        self.keys.items.len += used;
+        return key[0..used];
+    }
+
+    noinline fn keepKey(self: *Job, text: []const u8) Error![]const u8 {
+        try self.reserveKey(&self.plan.?, text.len);
+        const key = self.keys.unusedCapacitySlice()[0..text.len];
+        copyPadded(key.ptr, text);
+        self.keys.items.len += text.len;
+        return key;
+    }
+
+    /// Makes room for a key. The keys of the batch must not move, so it is done before the memory grows.
+    inline fn reserveKey(self: *Job, plan: *const Plan, bytes: usize) Error!void {
+        const wanted = bytes + aggregate.key_padding_bytes;
+        if (self.keys.capacity - self.keys.items.len >= wanted) return;
+        return self.growKeys(plan, wanted);
+    }
+
+    noinline fn growKeys(self: *Job, plan: *const Plan, wanted: usize) Error!void {
+        // The numbers of the row in hand lie behind those of the batch; they become the first.
+        const width = plan.values.items.len;
+        const row = self.batch_count;
+        try self.addBatch(plan);
+        if (row != 0) @memcpy(self.numbers[0..width], self.numbers[row * width ..][0..width]);
+        try self.keys.ensureTotalCapacity(self.gpa, @max(wanted, key_block_bytes));
     }
 
     // --- what can be wrong ---
@@ -291,7 +357,9 @@ pub const Job = struct {
         return self.scanner.newlines - std.mem.countScalar(u8, self.data[self.record_start..scanned], '\n') + 1;
     }
 
-    fn failRecord(self: *Job, comptime format: []const u8, args: anytype) error{Failed} {
+    fn failRecord(self: *Job, comptime format: []const u8, args: anytype) Error {
+        // A row before this one may have to fail first.
+        self.finishBatch() catch |err| return err;
         return self.why.bad("{f}: line {d}: " ++ format, .{ failure.escaped(self.input_name), self.line() } ++ args);
     }
 
@@ -316,7 +384,14 @@ pub const Job = struct {
         return self.failRecord("column {f}: {s}: {f}", .{ failure.escaped(self.plan.?.column_names[column]), what, failure.quoted(text) });
     }
 
-    noinline fn sumOutOfRange(self: *Job, group: *const aggregate.Group) Error {
+    noinline fn tooManyGroups(self: *Job, err: aggregate.Groups.Error, row: *const Waiting) Error {
+        if (err == error.OutOfMemory) return error.OutOfMemory;
+        self.record_start = row.record_start;
+        return self.failRecord("more than {d} groups (--max-groups)", .{self.request.max_groups});
+    }
+
+    noinline fn sumOutOfRange(self: *Job, group: *const aggregate.Group, row: *const Waiting) Error {
+        self.record_start = row.record_start;
         return self.failRecord("sum out of range in group {f}", .{failure.quoted(group.key())});
     }
 

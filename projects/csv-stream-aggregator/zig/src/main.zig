@@ -41,8 +41,8 @@ const manual =
     \\even. An empty field is no value. Groups are sorted by their bytes.
     \\
     \\Memory: 64 MiB hold 100,000 groups of keys up to 100 bytes and four aggregated
-    \\columns, whatever the size of the input; a group takes 52 bytes, its key and
-    \\64 bytes an aggregated column. A zstd window of more than 32 MiB is refused.
+    \\columns, whatever the size of the input; a group takes about 52 bytes, its key
+    \\and 48 bytes an aggregated column. A zstd window above 32 MiB is refused.
     \\
     \\Without --output -, statistics and the XXH64 digest of the answer are printed.
     \\Exit code: 0 done, 2 bad usage or bad input, 1 the machine failed.
