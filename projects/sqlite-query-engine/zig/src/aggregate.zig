@@ -20,7 +20,7 @@ pub const Accumulator = struct {
     seen: ?*keys.Set = null,
 
     /// Of MIN and MAX: whether this value is now the best, so that bare columns come from its row.
-    pub fn add(self: *Accumulator, spec: *const compile.Aggregate, value: Value) bool {
+    pub inline fn add(self: *Accumulator, spec: *const compile.Aggregate, value: Value) bool {
         switch (spec.kind) {
             .count => self.count += 1,
             .sum, .total, .avg => self.addNumber(value),
@@ -36,9 +36,9 @@ pub const Accumulator = struct {
         return false;
     }
 
-    fn addNumber(self: *Accumulator, value: Value) void {
+    inline fn addNumber(self: *Accumulator, value: Value) void {
         self.count += 1;
-        switch (value_zig.applyNumeric(value)) {
+        switch (if (value == .text) value_zig.applyNumeric(value) else value) {
             .int => |x| {
                 self.real_sum += @floatFromInt(x);
                 if (self.approximate or self.overflow) return;

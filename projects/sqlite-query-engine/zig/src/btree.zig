@@ -78,7 +78,13 @@ pub const Page = struct {
     }
 };
 
-const Level = struct { page: Page, at: u32 };
+const Level = struct {
+    page: Page,
+    at: u32,
+    /// Every rowid below this page is > low (or the least there is) and <= high; kept by `find` alone.
+    low: i64 = std.math.minInt(i64),
+    high: i64 = std.math.maxInt(i64),
+};
 
 /// Which side of the entries that match a key prefix.
 pub const Side = enum { before, after };
@@ -253,8 +259,60 @@ pub fn Cursor(comptime kind: Kind) type {
             }
         }
 
+        /// To the row with exactly this rowid. Starts from where the last call ended, so that neighbours are
+        /// cheap to find; a cursor is used for this or for walking, not for both.
+        pub fn find(self: *Self, rowid: i64) Error!bool {
+            comptime std.debug.assert(kind == .table);
+            if (self.ended) try self.start();
+            self.visits = 0;
+            while (self.depth > 0 and !(rowid > self.top().low and rowid <= self.top().high)) self.depth -= 1;
+            while (true) {
+                const level = self.top();
+                const cells = level.page.cells;
+                level.at = try self.lowerBound(&level.page, rowid);
+                if (level.page.leaf) return level.at < cells and try self.keyAt(&level.page, level.at) == rowid;
+                const low = if (level.at > 0) try self.keyAt(&level.page, level.at - 1) else level.low;
+                const high = if (level.at < cells) try self.keyAt(&level.page, level.at) else level.high;
+                try self.descend();
+                self.top().low = low;
+                self.top().high = high;
+            }
+        }
+
+        /// The first cell whose key is at least `rowid`. Rowids are mostly dense, so the place is first guessed
+        /// from the ends of the page.
+        fn lowerBound(self: *Self, page: *const Page, rowid: i64) Error!u32 {
+            var low: u32 = 0;
+            var high = page.cells;
+            if (high > 4) {
+                const lowest = try self.keyAt(page, 0);
+                if (rowid <= lowest) return 0;
+                const highest = try self.keyAt(page, high - 1);
+                if (rowid > highest) return high;
+                // lowest < rowid <= highest, so the differences are positive as unsigned numbers.
+                const span: f64 = @floatFromInt(@as(u64, @bitCast(highest -% lowest)));
+                const part: f64 = @floatFromInt(@as(u64, @bitCast(rowid -% lowest)));
+                const guess = @min(high - 1, @as(u32, @trunc(part / span * @as(f64, @floatFromInt(high - 1)))));
+                const reach = 2;
+                const left = guess -| reach;
+                const right = @min(guess + reach, high - 1);
+                if (try self.keyAt(page, left) < rowid) low = left + 1 else high = left;
+                if (low < right and high > right) {
+                    if (try self.keyAt(page, right) < rowid) low = right + 1 else high = right;
+                }
+            }
+            while (low < high) {
+                const middle = (low + high) / 2;
+                if (try self.keyAt(page, middle) < rowid) low = middle + 1 else high = middle;
+            }
+            return low;
+        }
+
         fn keyAt(self: *Self, page: *const Page, index: u32) Error!i64 {
             var offset = try page.cell(self.pager, index);
+            if (!page.leaf and offset + 12 <= page.bytes.len) {
+                if (record.readVarint8(page.bytes[offset + 4 ..][0..8])) |key| return @bitCast(key.value);
+            }
             if (page.leaf) {
                 const size = record.readVarint(page.bytes[offset..]) orelse return self.cut(page, index);
                 offset += size.bytes;

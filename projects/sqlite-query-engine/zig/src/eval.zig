@@ -157,13 +157,18 @@ pub const Evaluator = struct {
         return result;
     }
 
+    /// `eval` with the usual case, a plain column, in line.
+    pub inline fn get(self: *Evaluator, node: *const Node) Error!Value {
+        return if (node.* == .column) self.column(node.column) else self.eval(node);
+    }
+
     pub fn eval(self: *Evaluator, node: *const Node) Error!Value {
         switch (node.*) {
             .constant => |constant| return constant,
             .column => |ref| return self.column(ref),
             .aggregate => |slot| return self.aggregates[slot],
             .same => |inner| return self.eval(inner),
-            .arithmetic => |op| return value_zig.arithmetic(op.op, try self.eval(op.left), try self.eval(op.right)),
+            .arithmetic => |op| return value_zig.arithmetic(op.op, try self.get(op.left), try self.get(op.right)),
             .negate => |inner| return value_zig.negate(try self.eval(inner)),
             .cast => |op| return value_zig.cast(self.scratch(), try self.eval(op.operand), op.affinity),
             .compare, .@"and", .@"or", .not, .in, .pattern, .is_null, .is_truth => {
@@ -253,7 +258,7 @@ pub const Evaluator = struct {
     /// Three-valued truth: null is unknown.
     pub fn isTrue(self: *Evaluator, node: *const Node) Error!?bool {
         switch (node.*) {
-            .compare => |*op| return self.compare(op, try self.eval(op.left), try self.eval(op.right)),
+            .compare => |*op| return self.compare(op, try self.get(op.left), try self.get(op.right)),
             .@"and" => |pair| {
                 const left = try self.isTrue(pair.left);
                 if (left == false) return false;
@@ -269,7 +274,7 @@ pub const Evaluator = struct {
                 return if (left == null or right == null) null else false;
             },
             .not => |inner| return if (try self.isTrue(inner)) |known| !known else null,
-            .is_null => |op| return ((try self.eval(op.operand)) == .null) != op.negated,
+            .is_null => |op| return ((try self.get(op.operand)) == .null) != op.negated,
             .is_truth => |op| {
                 const known = try self.isTrue(op.operand);
                 return (known == op.wanted) != op.negated;

@@ -334,7 +334,7 @@ const Query = struct {
     /// A finished row (or group): DISTINCT, then to the sorter or out. False when no more are wanted.
     fn accept(self: *Query, ref: sorter.Ref) Error!bool {
         if (self.distinct) |*set| {
-            for (self.columns, self.scratch) |column, *slot| slot.* = try self.evaluator.eval(column.node);
+            for (self.columns, self.scratch) |column, *slot| slot.* = try self.evaluator.get(column.node);
             if (!(try set.insert(self.scratch)).new) return true;
         }
         if (self.sort) |*sort| {
@@ -388,13 +388,13 @@ const Query = struct {
         if (self.format == .csv) {
             for (self.columns, 0..) |column, i| {
                 if (i > 0) try out.byte(',');
-                try render.csv(out, try self.evaluator.eval(column.node));
+                try render.csv(out, try self.evaluator.get(column.node));
             }
         } else {
             try out.byte('[');
             for (self.columns, 0..) |column, i| {
                 if (i > 0) try out.byte(',');
-                try render.json(out, try self.evaluator.eval(column.node));
+                try render.json(out, try self.evaluator.get(column.node));
             }
             try out.byte(']');
         }
@@ -465,10 +465,9 @@ const Query = struct {
     }
 
     fn seekRow(self: *Query, cursor: *btree.Cursor(.table), rowid: i64) Error!bool {
-        try cursor.seekRowid(rowid);
-        if (cursor.ended) return false;
+        if (!try cursor.find(rowid)) return false;
         try cursor.read(&self.row);
-        return self.row.rowid == rowid;
+        return true;
     }
 
     fn scanTable(self: *Query, range: planner.RowidRange, sink: anytype) Error!void {
@@ -782,7 +781,7 @@ const Query = struct {
     fn addToGroup(self: *Query) Error!void {
         var number: u32 = 0;
         if (self.group.len > 0) {
-            for (self.group, self.key_scratch) |bound, *slot| slot.* = try self.evaluator.eval(bound.node);
+            for (self.group, self.key_scratch) |bound, *slot| slot.* = try self.evaluator.get(bound.node);
             const found = try self.groups.insert(self.key_scratch);
             number = found.number;
             if (found.new) try self.newGroup(self.row.at);
@@ -795,7 +794,7 @@ const Query = struct {
                 accumulator.count += 1;
                 continue;
             };
-            const value = try self.evaluator.eval(arg);
+            const value = try self.evaluator.get(arg);
             if (value == .null) {
                 // Until there is a best value, every row of NULLs is shown.
                 if (self.leader == i and accumulator.best == .null) self.shown.items[number] = self.row.at;

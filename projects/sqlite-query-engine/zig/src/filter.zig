@@ -71,11 +71,13 @@ pub const NumberRange = struct {
 const NumberTerm = struct { field: u32, default: Value, range: NumberRange, numeric_column: bool, node: *const Node };
 const TextTerm = struct { field: u32, op: eval.CompareOp, text: []const u8, node: *const Node };
 const PatternTerm = struct { field: u32, pattern: Pattern, negated: bool, node: *const Node };
+const NotNullTerm = struct { field: u32, node: *const Node };
 
 pub const Term = union(enum) {
     number: NumberTerm,
     text: TextTerm,
     pattern: PatternTerm,
+    not_null: NotNullTerm,
     general: *const Node,
 
     pub fn from(node: *const Node) Term {
@@ -95,6 +97,9 @@ pub const Term = union(enum) {
                 if (op.text.* == .column and op.prepared != null and op.text.column.source == .field) {
                     return .{ .pattern = .{ .field = op.text.column.field, .pattern = op.prepared.?, .negated = op.negated, .node = node } };
                 }
+            },
+            .is_null => |op| if (op.negated and op.operand.* == .column and op.operand.column.source == .field) {
+                return .{ .not_null = .{ .field = op.operand.column.field, .node = node } };
             },
             else => {},
         }
@@ -146,6 +151,11 @@ pub const Term = union(enum) {
                 const text = field.bytes[0..record.serialBytes(field.serial)];
                 return term.pattern.matches(text) != term.negated;
             },
+            .not_null => |*term| {
+                const field = try evaluator.row.field(term.field);
+                if (field.serial == 7 or field.serial == record.missing) return passesGeneral(term.node, evaluator);
+                return field.serial != 0;
+            },
             .general => |node| return passesGeneral(node, evaluator),
         }
     }
@@ -175,6 +185,11 @@ pub const Term = union(enum) {
                 if (field.serial == 0) return false;
                 if (field.serial < 13 or field.serial & 1 == 0) return null;
                 return term.pattern.matches(field.bytes[0..record.short_sizes[field.serial]]) != term.negated;
+            },
+            .not_null => |*term| {
+                const field = record.plainField(payload, term.field) orelse return null;
+                // A NaN stands for NULL.
+                return if (field.serial == 7) null else field.serial != 0;
             },
             .general => return null,
         }

@@ -95,7 +95,7 @@ pub inline fn decodeReal(bytes: [*]const u8) f64 {
     return @bitCast(std.mem.readInt(u64, bytes[0..8], .big));
 }
 
-pub fn decode(field: Field) Value {
+pub inline fn decode(field: Field) Value {
     return switch (field.serial) {
         0, missing => .null,
         1...6, 8, 9 => .{ .int = decodeInt(field.serial, field.bytes) },

@@ -43,7 +43,7 @@ pub const Sorter = struct {
         self.sequence += 1;
         if (self.entries.items.len < self.limit) {
             for (self.order) |key| {
-                const value = try evaluator.eval(key.node);
+                const value = try evaluator.get(key.node);
                 try self.values.append(self.arena, try keys.persist(self.arena, self.pager, value));
             }
             try self.entries.append(self.arena, .{ .keys = @intCast(self.entries.items.len), .sequence = sequence, .ref = ref });
@@ -54,11 +54,11 @@ pub const Sorter = struct {
         const stored = self.tuple(worst.keys);
         // Later rows lose ties, so only a strictly better one gets in; often its first key settles it.
         for (self.order, self.current, 0..) |key, *slot, i| {
-            slot.* = try evaluator.eval(key.node);
+            slot.* = try evaluator.get(key.node);
             const order = compareKey(key, slot.*, stored[i]);
             if (order == .gt) return;
             if (order == .lt) {
-                for (self.order[i + 1 ..], self.current[i + 1 ..]) |rest, *later| later.* = try evaluator.eval(rest.node);
+                for (self.order[i + 1 ..], self.current[i + 1 ..]) |rest, *later| later.* = try evaluator.get(rest.node);
                 break;
             }
         } else return;

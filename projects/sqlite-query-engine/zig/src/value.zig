@@ -85,8 +85,19 @@ pub fn compareIntReal(int: i64, real: f64) Order {
     return std.math.order(@as(f64, @floatFromInt(int)), real);
 }
 
+/// Eight bytes at a time; only the difference is looked at as bytes.
 pub fn compareBytes(a: []const u8, b: []const u8) Order {
-    return std.mem.order(u8, a, b);
+    const shared = @min(a.len, b.len);
+    var at: usize = 0;
+    while (at + 8 <= shared) : (at += 8) {
+        const x = std.mem.readInt(u64, a[at..][0..8], .big);
+        const y = std.mem.readInt(u64, b[at..][0..8], .big);
+        if (x != y) return std.math.order(x, y);
+    }
+    while (at < shared) : (at += 1) {
+        if (a[at] != b[at]) return std.math.order(a[at], b[at]);
+    }
+    return std.math.order(a.len, b.len);
 }
 
 pub fn compareText(a: []const u8, b: []const u8, collation: Collation) Order {
@@ -376,6 +387,9 @@ pub fn cast(arena: Allocator, value: Value, affinity: Affinity) Allocator.Error!
 pub const ArithmeticOp = enum { add, sub, mul, div, rem };
 
 pub fn arithmetic(op: ArithmeticOp, left: Value, right: Value) Value {
+    if (left == .int and right == .int and op != .rem) {
+        if (intArithmetic(op, left.int, right.int)) |value| return value;
+    }
     if (left == .null or right == .null) return .null;
     const a = toNumber(left);
     const b = toNumber(right);
@@ -625,6 +639,9 @@ test compare {
         .{ .{ .int = 5 }, .{ .text = "" }, .lt },
         .{ .{ .text = "z" }, .{ .blob = "" }, .lt },
         .{ .{ .text = "ab" }, .{ .text = "abc" }, .lt },
+        .{ .{ .text = "12345678a" }, .{ .text = "12345678b" }, .lt },
+        .{ .{ .text = "1234\x7f678" }, .{ .text = "1234\x80678" }, .lt },
+        .{ .{ .text = "12345678" }, .{ .text = "12345678" }, .eq },
     };
     for (cases) |case| {
         try std.testing.expectEqual(case[2], compare(case[0], case[1], .binary));
