@@ -275,7 +275,6 @@ pub const Job = struct {
     inline fn addBatch(self: *Job, plan: *const Plan) Error!void {
         const count = self.batch_count;
         self.batch_count = 0;
-        self.keys.clearRetainingCapacity();
         if (count > 1) {
             for (self.batch[0..count]) |*row| self.groups.prefetchGroup(row.hash);
         }
@@ -288,6 +287,7 @@ pub const Job = struct {
                 column.add(value.*) catch return self.sumOutOfRange(group, row);
             }
         }
+        self.keys.clearRetainingCapacity();
     }
 
     /// Before the data moves, and before anything that comes later fails, the batch must be done.
