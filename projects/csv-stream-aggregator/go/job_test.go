@@ -86,6 +86,21 @@ func TestErrorsNameTheLineOnWhichTheRecordStarts(t *testing.T) {
 	}
 }
 
+func TestTheEarliestMistakeIsReported(t *testing.T) {
+	// Rows wait in a batch: what only the table can find must still come first.
+	for _, last := range []string{"d,bad", "d", `d,"`, strings.Repeat("d", 2_000_000)} {
+		_, problem := runText(t, "k,v\na,1\nb,1\nc,1\n"+last, "--group-by", "k", "--agg", "sum:v", "--max-groups", "2")
+		if problem != "in: line 4: more than 2 groups (--max-groups)" {
+			t.Errorf("%.9s: got %s", last, problem)
+		}
+	}
+	text := "k,v\na,0.000000000000000001\n" + strings.Repeat("a,999999999999999999\n", 171) + "b,bad\n"
+	_, problem := runText(t, text, "--group-by", "k", "--agg", "sum:v")
+	if want := `in: line 173: column v: sum out of range in group "a"`; problem != want {
+		t.Errorf("got %s, want %s", problem, want)
+	}
+}
+
 func TestEncodingIsCheckedWhereverItIsWrong(t *testing.T) {
 	for _, piece := range []string{"é", "日", "😀", "\xff", "\xc3", "\xe2\x82", "\x80", "\xed\xa0\x80"} {
 		for at := range chunkBytes + 1 {

@@ -356,4 +356,25 @@ mod tests {
             assert_eq!(failed, Err(format!("line: {expected}")));
         }
     }
+
+    #[test]
+    fn the_earliest_mistake_is_reported() {
+        // Rows wait in a batch: what only the table can find must still come first.
+        let many = ["--group-by", "k", "--agg", "sum:v", "--max-groups", "2"];
+        for last in ["d,bad", "d", "d,\"", &"d".repeat(2_000_000)] {
+            let text = format!("k,v\na,1\nb,1\nc,1\n{last}");
+            let failed = run("first", text.as_bytes(), &many);
+            let expected = "first: line 4: more than 2 groups (--max-groups)";
+            assert_eq!(failed, Err(expected.into()));
+        }
+        let row = "a,999999999999999999\n";
+        let text = format!("k,v\na,0.000000000000000001\n{}b,bad\n", row.repeat(171));
+        let failed = run(
+            "sum",
+            text.as_bytes(),
+            &["--group-by", "k", "--agg", "sum:v"],
+        );
+        let expected = "sum: line 173: column v: sum out of range in group \"a\"";
+        assert_eq!(failed, Err(expected.into()));
+    }
 }

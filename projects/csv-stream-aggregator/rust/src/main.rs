@@ -58,7 +58,7 @@ are exact; a mean has six fraction digits more than its column, rounded half to
 even. An empty field is no value. Groups are sorted by their bytes.
 
 Memory: 64 MiB hold 100,000 groups of keys up to 100 bytes and four aggregated
-columns, whatever the size of the input; a group takes 40 bytes, its key and
+columns, whatever the size of the input; a group takes about 70 bytes, its key and
 48 bytes an aggregated column. A zstd window of more than 32 MiB is refused.
 
 Without --output -, statistics and the XXH64 digest of the answer are printed.
