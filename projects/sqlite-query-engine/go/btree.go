@@ -11,6 +11,9 @@ const (
 	pageTableLeaf     = 13
 
 	maximumDepth = 20 // SQLite's own limit
+
+	cacheLineBytes  = 64
+	maximumPrefetch = 128 // lines; more would push out what is in use
 )
 
 // node is one b-tree page on the way from the root to the cursor. The header and the extent of
@@ -318,6 +321,29 @@ func (c *cursor) currentRowid() (int64, bool) {
 
 // leaf is the node at the cursor; in an index it may be an interior one.
 func (c *cursor) leaf() *node { return &c.stack[c.depth-1] }
+
+// prefetchNext asks for the leaf after the current one while this one is worked on: a scan
+// otherwise waits for memory at every page, which was a third of its time.
+func (c *cursor) prefetchNext() {
+	if c.depth < 2 {
+		return
+	}
+	parent := &c.stack[c.depth-2]
+	if parent.index >= parent.cells {
+		return
+	}
+	number := parent.right
+	if parent.index+1 < parent.cells {
+		at := int(binary.BigEndian.Uint16(parent.pointer[2*parent.index+2:]))
+		if at+4 > len(parent.data) {
+			return // damaged: whoever goes there reports it
+		}
+		number = binary.BigEndian.Uint32(parent.data[at:])
+	}
+	if page := c.pager.page(number); page != nil {
+		prefetchLines(&page[0], min(len(page)/cacheLineBytes, maximumPrefetch))
+	}
+}
 
 // load binds the record to the current entry.
 func (c *cursor) load() bool {

@@ -452,6 +452,7 @@ func (x *execution) leafEndsBy(n *node, high int64) bool {
 // The kernels see the whole page before a single record is bound.
 func (x *execution) takeLeaf(n *node, direct bool, consume func(*frame) bool) bool {
 	c := &x.cursor
+	c.prefetchNext()
 	if x.countOnly && len(x.filter) == 0 {
 		x.items += int64(n.cells - n.index)
 		x.grouping.count(n.cells - n.index)

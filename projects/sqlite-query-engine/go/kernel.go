@@ -115,6 +115,13 @@ func (s spot) text(data []byte) string {
 	return borrow(data[begin : begin+(int(s.serial)-serialBlob)/2])
 }
 
+// isPlainNumber are the serial types whose values a real holds exactly, and intShift is what
+// brings their integers down from the top of a big-endian word.
+var (
+	isPlainNumber = [16]bool{1: true, 2: true, 3: true, 4: true, 5: true, serialReal: true}
+	intShift      = [16]uint8{1: 56, 2: 48, 3: 40, 4: 32, 5: 16}
+)
+
 // numberKernel rejects fields that do not compare as wanted with a number.
 func numberKernel(field int, wanted outcomes, constant value) *kernel {
 	limit, intLimit := constant.toReal(), constant.int()
@@ -128,8 +135,13 @@ func numberKernel(field int, wanted outcomes, constant value) *kernel {
 			// mispredicted as often as the filter is undecided.
 			spots[kept] = s
 			switch {
-			case s.serial == serialReal && exact:
-				v := math.Float64frombits(binary.BigEndian.Uint64(data[s.at:]))
+			case exact && isPlainNumber[s.serial&15] && s.serial < 16 && int(s.at)+8 <= len(data):
+				// Whole reals are stored as integers, so both kinds come mixed: no branch here either.
+				word := binary.BigEndian.Uint64(data[s.at:])
+				v := float64(int64(word) >> intShift[s.serial&15])
+				if s.serial == serialReal {
+					v = math.Float64frombits(word)
+				}
 				keep := 0
 				if v < limit {
 					keep = less
@@ -142,7 +154,10 @@ func numberKernel(field int, wanted outcomes, constant value) *kernel {
 				}
 				kept += keep
 			case s.serial == serialNull:
-			case s.serial <= serialOne && s.serial != serialReal:
+			case s.serial == serialReal:
+				spots[kept].unsure = true
+				kept++
+			case s.serial <= serialOne:
 				v := decodeInt(uint64(s.serial), data[s.at:])
 				order := 0
 				if limitIsInt {
