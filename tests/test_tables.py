@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from tests import builders
-from tools import files, markdown, overview_tables, project_tables, result, rows, tables
+from tools import files, markdown, overview_tables, project_tables, result, rows, tables, wording
 from tools.errors import DeadheatError, ProjectError, ResultError, TablesError, WriteError
 from tools.selection import Evidence, Evidences, preferred_environment
 from tools.tables import Roots
@@ -450,6 +450,25 @@ def test_groups_of_unequal_parity_are_named(roots: Roots) -> None:
     assert "no null arm" in text
     assert "withheld" in text
     assert "shared CI runner" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "expected"),
+    [
+        ("rust", {}, "Rust"),
+        ("rust-baseline", {"language": "rust"}, "Rust (baseline)"),
+        ("rust-x", {"language": "rust", "variant": "simd"}, "Rust (simd)"),
+        ("zig-stdlib", {"language": "zig", "variant": "stdlib"}, "Zig (stdlib)"),
+        ("swift", {}, "swift"),
+        ("go", {"title": "Go with *assembly*"}, "Go with \\*assembly\\*"),
+    ],
+)
+def test_names_of_programs(name: str, changes: dict[str, Any], expected: str) -> None:
+    """Two lanes of one language never look alike, and a title is text."""
+    raw = builders.tree()
+    raw["arms"] = {name: builders.arm(name, **{"title": name, **changes})}
+    raw["cases"] = []
+    assert wording.program(result.from_tree(raw, Path("x.json")).arms[name]) == expected
 
 
 VALUES = {

@@ -83,19 +83,11 @@ def _bar(arm: Arm, evidence: Evidence, analysis: Analysis, top: int, slowest: fl
             line = f'<path class="line" d="M{ends[0]:.1f} {top + 10}H{ends[1]:.1f}"/>'
     mark = f" {wording.STALE}" if arm.name in evidence.stale else ""
     return [
-        _text(8, top + 15, _name(arm), "", MAX_NAME),
+        _text(8, top + 15, wording.plain_program(arm), "", MAX_NAME),
         f'<rect x="{LEFT}" y="{top + 3}" width="{length:.1f}" height="15" rx="2" fill="{colour}"/>',
         line,
         _text(LEFT + int(length) + 8, top + 15, f"{shown}{mark}", "note"),
     ]
-
-
-def _name(arm: Arm) -> str:
-    """Name a program in plain text."""
-    if arm.title.lower() != arm.name or arm.role == "peer":
-        return arm.title
-    language = wording.LANGUAGES.get(arm.language or "", arm.name)
-    return f"{language} ({arm.variant})" if arm.variant else language
 
 
 def _text(x: int, y: int, content: str, kind: str, limit: int = MAX_TEXT) -> str:

@@ -25,11 +25,17 @@ def language(name: str | None) -> str:
 
 
 def program(arm: Arm) -> str:
-    """Name a program: its title, else its language and variant."""
-    if arm.title.lower() != arm.name:
-        return md.text(arm.title, 60)
-    shown = language(arm.language) if arm.role == "lane" else md.text(arm.name)
-    return f"{shown} ({md.text(arm.variant, 30)})" if arm.variant else shown
+    """Name a program in Markdown."""
+    return md.text(plain_program(arm), 60)
+
+
+def plain_program(arm: Arm) -> str:
+    """Name a program in plain text: its title, else its language and what sets it apart from the plain lane."""
+    if arm.title.lower() != arm.name or arm.role == "peer":
+        return arm.title
+    shown = LANGUAGES.get(arm.language or "", arm.name)
+    variant = arm.variant or arm.name.removeprefix(f"{arm.language}-")
+    return shown if variant in {arm.language, shown} else f"{shown} ({variant})"
 
 
 def verdict(comparison: Comparison) -> str:
