@@ -22,6 +22,7 @@ from tools.files import (
     leftovers,
     sha256_tree,
     source_sha256,
+    sweep,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -114,6 +115,21 @@ def test_folder_appears_whole(tmp_path: Path) -> None:
         (folder / "y").write_text("3")
     assert sorted(path.name for path in target.iterdir()) == ["y"]
     assert leftovers(tmp_path) == []
+
+
+def test_sweep_removes_what_the_dead_left(tmp_path: Path) -> None:
+    """Temporary files and folders of processes that are gone are removed; those of the living and foreign files stay."""
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = [tmp_path / f".{name}.{dead.pid}-0123abcd.deadheat-tmp" for name in ("a", "b")]
+    left[0].write_text("half")
+    (left[1] / "inside").mkdir(parents=True)
+    alive = tmp_path / f".c.{os.getpid()}-0123abcd.deadheat-tmp"
+    foreign = tmp_path / ".d.deadheat-tmp"
+    for path in (alive, foreign):
+        path.write_text("mine")
+    assert sweep(tmp_path) == left
+    assert sorted(tmp_path.iterdir()) == [alive, foreign]
 
 
 def test_tree_hash(tmp_path: Path) -> None:

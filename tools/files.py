@@ -11,6 +11,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 TEMPORARY_SUFFIX = ".deadheat-tmp"
+OWNER = re.compile(rf"\.([0-9]+)-[0-9a-f]{{8}}{re.escape(TEMPORARY_SUFFIX)}$")
 
 # What compilers, test runners and editors leave in a lane's folder: never part of its source.
 BUILD_OUTPUT = (
@@ -88,6 +90,20 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def leftovers(folder: Path) -> list[Path]:
     """List the temporary files that a killed process left under `folder`."""
     return sorted(folder.rglob(f".*{TEMPORARY_SUFFIX}"))
+
+
+def sweep(folder: Path) -> list[Path]:
+    """Remove those whose process is gone, and list them; a writer that is alive keeps its own."""
+    removed = []
+    for path in leftovers(folder):
+        owner = OWNER.search(path.name)
+        if owner and not Path(f"/proc/{owner[1]}").exists():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                _remove([path])
+            removed.append(path)
+    return removed
 
 
 def sha256_file(path: Path) -> str:
