@@ -8,6 +8,9 @@ import (
 // chunkBytes is how much text one set of masks describes: one bit a byte.
 const chunkBytes = 64
 
+// firstChunks is how many chunks a scan looks at in its first step.
+const firstChunks = 2
+
 // masks of one chunk: where a byte is the delimiter, a line feed, a quote, or not ASCII.
 // The assembly knows this layout.
 type masks struct {
@@ -48,9 +51,14 @@ func (index *recordIndex) scan(buffer []byte, from, to int, delimiter byte) {
 	index.recordEnds = index.recordEnds[:0]
 	stored := 0
 	quotes := quoteState{afterTerminator: 1}
-	// Masks are found for many chunks at once: that costs one call.
-	for base := from; base < to && !index.irregular; base += len(index.masks) * chunkBytes {
-		chunks := min(uint(len(index.masks)), uint(to-base+chunkBytes-1)/chunkBytes)
+	// Masks are found for many chunks at once: that costs one call. It starts with
+	// few, because text full of irregular quotes is scanned a record at a time.
+	ahead := uint(firstChunks)
+	for base := from; base < to && !index.irregular; base += int(ahead) * chunkBytes {
+		if base > from {
+			ahead = uint(len(index.masks))
+		}
+		chunks := min(ahead, uint(to-base+chunkBytes-1)/chunkBytes)
 		found := index.masks[:chunks]
 		findMasks(found, buffer[base:][:chunks*chunkBytes], delimiter)
 		if rest := uint(to - base); rest < chunks*chunkBytes {
