@@ -118,7 +118,7 @@ def test_folder_appears_whole(tmp_path: Path) -> None:
 
 
 def test_sweep_removes_what_the_dead_left(tmp_path: Path) -> None:
-    """Temporary files and folders of processes that are gone are removed; those of the living and foreign files stay."""
+    """What processes that are gone left is removed, files and folders; what the living or others have stays."""
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     left = [tmp_path / f".{name}.{dead.pid}-0123abcd.deadheat-tmp" for name in ("a", "b")]

@@ -98,10 +98,8 @@ def sweep(folder: Path) -> list[Path]:
     for path in leftovers(folder):
         owner = OWNER.search(path.name)
         if owner and not Path(f"/proc/{owner[1]}").exists():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                _remove([path])
+            shutil.rmtree(path, ignore_errors=True)  # a file is no tree: the next line is for it
+            _remove([path])
             removed.append(path)
     return removed
 
