@@ -11,6 +11,7 @@ const (
 	pageTableLeaf     = 13
 
 	maximumDepth = 20 // SQLite's own limit
+	childBytes   = 4  // the page number at the head of an interior cell
 
 	cacheLineBytes  = 64
 	maximumPrefetch = 128 // lines; more would push out what is in use
@@ -351,38 +352,53 @@ func (c *cursor) load() bool {
 	return c.loadCell(n, n.index)
 }
 
-// loadAt binds the record to an entry that was seen before, by its page and cell.
-func (c *cursor) loadAt(number uint32, index int) bool {
-	var n node
-	return c.readNode(&n, number) && c.loadCell(&n, index)
-}
-
-// loadCell parses a cell: payload size, rowid, and how much of the payload is on the page.
+// loadCell binds the record to a cell.
 func (c *cursor) loadCell(n *node, index int) bool {
-	r := c.rec
 	at := int(binary.BigEndian.Uint16(n.pointer[2*index:]))
-	data := n.data
 	if at < n.content {
 		return c.fail(n.number, "cell %d: pointer %d is inside the page header", index, at)
 	}
 	if !n.leaf {
-		at += 4 // the left child
+		at += childBytes
 	}
 	// Two bytes are the least that a cell has; at this point at+1 is what must be in the page.
-	if at+1 >= len(data) {
+	if at+1 >= len(n.data) {
 		return c.fail(n.number, "cell %d: pointer %d is outside the page", index, at)
 	}
-	r.page, r.cell = n.number, index
+	return c.bind(n.number, n.data, at)
+}
+
+// loadAgain binds the record to a cell that was bound before, by the place it then had.
+func (c *cursor) loadAgain(place uint64) bool {
+	number := uint32(place >> 16)
+	data := c.pager.page(number)
+	if data == nil {
+		return c.fail(number, "is beyond the end (the file has %d pages)", c.pager.pageCount)
+	}
+	return c.bind(number, data, int(place&0xffff))
+}
+
+// prefetchAgain asks for the memory that loadAgain will need.
+func (c *cursor) prefetchAgain(place uint64) {
+	if data := c.pager.page(uint32(place >> 16)); data != nil {
+		prefetchLines(&data[place&0xffff], 2)
+	}
+}
+
+// bind parses a cell: payload size, rowid, and how much of the payload is on the page.
+func (c *cursor) bind(number uint32, data []byte, at int) bool {
+	r := c.rec
+	r.page, r.start = number, at
 	size := int(data[at])
 	if size < 0x80 {
 		at++
 	} else {
 		payload, length := varint(data[at:])
 		if length == 0 {
-			return c.fail(n.number, "cell %d: ends inside its payload size", index)
+			return r.fail("ends inside its payload size")
 		}
 		if payload > maximumPayload || payload > uint64(len(c.pager.data)) {
-			return c.fail(n.number, "cell %d: payload of %d bytes is larger than the file", index, payload)
+			return r.fail("payload of %d bytes is larger than the file", payload)
 		}
 		size = int(payload)
 		at += length
@@ -393,32 +409,31 @@ func (c *cursor) loadCell(n *node, index int) bool {
 	} else {
 		rowid, length := varint(data[at:])
 		if length == 0 {
-			return c.fail(n.number, "cell %d: ends inside its rowid", index)
+			return r.fail("ends inside its rowid")
 		}
 		r.rowid = int64(rowid)
 		at += length
 	}
 	if size <= limit {
 		if at+size > len(data) {
-			return c.fail(n.number, "cell %d: payload of %d bytes leaves the page", index, size)
+			return r.fail("payload of %d bytes leaves the page", size)
 		}
 		r.reset(data[at:at+size], size, 0)
 		return r.err == nil
 	}
-	return c.loadSpilled(n, index, at, size, limit)
+	return c.bindSpilled(data, at, size, limit)
 }
 
-// loadSpilled binds the record to a payload that continues on overflow pages.
-func (c *cursor) loadSpilled(n *node, index, at, size, limit int) bool {
+// bindSpilled binds the record to a payload that continues on overflow pages.
+func (c *cursor) bindSpilled(data []byte, at, size, limit int) bool {
 	local := c.pager.minLocal + (size-c.pager.minLocal)%(c.pager.usable-4)
 	if local > limit {
 		local = c.pager.minLocal
 	}
-	if at+local+4 > len(n.data) {
-		return c.fail(n.number, "cell %d: payload of %d bytes leaves the page", index, local)
+	if at+local+4 > len(data) {
+		return c.rec.fail("payload of %d bytes leaves the page", local)
 	}
-	payload := n.data[at : at+local]
-	c.rec.reset(payload, size, binary.BigEndian.Uint32(n.data[at+local:]))
+	c.rec.reset(data[at:at+local], size, binary.BigEndian.Uint32(data[at+local:]))
 	return c.rec.err == nil
 }
 

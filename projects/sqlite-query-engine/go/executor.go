@@ -8,6 +8,9 @@ const unlimited = math.MaxInt64
 // heapLimit is the largest LIMIT for which a heap beats sorting everything.
 const heapLimit = 1 << 16
 
+// reloadAhead is how many rows before its turn a sorted row's memory is asked for.
+const reloadAhead = 12
+
 // execution is one run of one query: the measured work.
 type execution struct {
 	pager   *pager
@@ -257,7 +260,7 @@ func (x *execution) emit(f *frame) bool {
 			key = x.orderKeys[i].append(key, f)
 		}
 		x.scratch = key
-		x.order.add(key, uint64(f.page)<<16|uint64(f.cell))
+		x.order.add(key, f.place())
 		return true
 	}
 	if x.offset > 0 {
@@ -290,7 +293,7 @@ func (x *execution) emitGroups(having []testFunc) {
 		if len(having) > 0 && having[0](f) != isTrue {
 			continue
 		}
-		f.page, f.cell = uint32(number>>16), number&0xffff // so that the sorter finds the group again
+		f.page, f.start = uint32(number>>16), number&0xffff // the sorter finds the group again by its place
 		if more := x.emit(f); !more || f.err != nil {
 			return
 		}
@@ -305,7 +308,8 @@ func (x *execution) emitSorted() {
 	if x.offset >= int64(len(rows)) {
 		return
 	}
-	for _, row := range rows[x.offset:] {
+	rows = rows[x.offset:]
+	for i, row := range rows {
 		if x.limit == 0 {
 			return
 		}
@@ -313,7 +317,7 @@ func (x *execution) emitSorted() {
 		f.arena = f.arena[:0]
 		if x.grouping != nil {
 			x.grouping.enter(f, int(row.ref))
-		} else if x.plan.access != accessNone && !x.reload(row.ref) {
+		} else if x.plan.access != accessNone && !x.reload(row.ref, rows[i:]) {
 			return
 		}
 		if x.render(f); f.err != nil {
@@ -323,12 +327,15 @@ func (x *execution) emitSorted() {
 }
 
 // reload binds the frame to a row that the scan saw before.
-func (x *execution) reload(ref uint64) bool {
+func (x *execution) reload(place uint64, ahead []sortEntry) bool {
 	c := &x.cursor
 	if x.lookup.pager != nil {
 		c = &x.lookup
 	}
-	return c.loadAt(uint32(ref>>16), int(ref&0xffff))
+	if len(ahead) > reloadAhead {
+		c.prefetchAgain(ahead[reloadAhead].ref)
+	}
+	return c.loadAgain(place)
 }
 
 // passes applies the filter.

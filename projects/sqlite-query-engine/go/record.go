@@ -46,8 +46,8 @@ type record struct {
 	size      int    // bytes of the whole payload
 	spill     uint32 // first overflow page, when size > len(local)
 	rowid     int64
-	page      uint32 // where the record is, for messages and to find it again
-	cell      int
+	page      uint32 // where the record is, for messages and to find it again:
+	start     int    // the page, and the byte at which its payload size begins
 	headerEnd int
 	next      int // header position of the first field not yet walked
 	body      int // content position of that field
@@ -83,12 +83,41 @@ func (r *record) reset(local []byte, size int, spill uint32) {
 	}
 }
 
-func (r *record) fail(format string, arguments ...any) {
-	if r.err != nil {
-		return
+// place is page and start in one number, for loadAgain.
+func (r *record) place() uint64 { return uint64(r.page)<<16 | uint64(r.start) }
+
+// fail records the first error; it returns false for the convenience of its callers.
+func (r *record) fail(format string, arguments ...any) bool {
+	if r.err == nil {
+		arguments = append([]any{r.cell()}, arguments...)
+		r.err = r.pager.corrupt(r.page, "cell %d: "+format, arguments...)
 	}
-	arguments = append([]any{r.cell}, arguments...)
-	r.err = r.pager.corrupt(r.page, "cell %d: "+format, arguments...)
+	return false
+}
+
+// cell finds the number of the record's cell, which only messages need.
+func (r *record) cell() int {
+	data := r.pager.page(r.page)
+	if data == nil {
+		return -1
+	}
+	header := 0
+	if r.page == 1 {
+		header = headerBytes
+	}
+	count := int(binary.BigEndian.Uint16(data[header+3:]))
+	pointers := data[header+8:]
+	child := 0
+	if kind := data[header]; kind == pageTableInterior || kind == pageIndexInterior {
+		pointers = pointers[childBytes:]
+		child = childBytes
+	}
+	for i := range min(count, len(pointers)/2) {
+		if int(binary.BigEndian.Uint16(pointers[2*i:]))+child == r.start {
+			return i
+		}
+	}
+	return -1
 }
 
 // walk extends the walked part of the header up to the field; it says whether the field exists.
