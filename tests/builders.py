@@ -38,7 +38,7 @@ def arm(name: str, role: str = "lane", **changes: Any) -> dict[str, Any]:
 
 def columns(times_ns: Mapping[str, int], *, rounds: int = 12, items: int = 100, seed: int = 1) -> dict[str, list[Any]]:
     """Build complete rounds: each arm's wall time is its given one with up to half a percent of noise."""
-    noise = random.Random(seed)  # noqa: S311 - reproducible noise, not a secret
+    noise = random.Random(seed)
     runs: list[dict[str, Any]] = []
     for turn in range(rounds):
         for position, name in enumerate(noise.sample(sorted(times_ns), len(times_ns))):

@@ -78,7 +78,7 @@ def test_the_result_schema_has_a_quick_yes() -> None:
 @given(value=VALUES, seed=st.integers(0, 2**32), twice=st.booleans())
 def test_never_a_wrong_yes(value: Any, seed: int, twice: bool) -> None:
     """Of any mutated result, the quick yes is given only when jsonschema finds nothing."""
-    noise = random.Random(seed)  # noqa: S311 - hypothesis chooses the seed
+    noise = random.Random(seed)
     raw = _mutate(builders.tree(), value, noise)
     raw = _mutate(raw, value, noise) if twice else raw
     fits = checks._surely_fits()

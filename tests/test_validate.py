@@ -209,7 +209,7 @@ VALUES = st.recursive(
 @given(value=VALUES, seed=st.integers(0, 2**32))
 def test_no_change_of_one_node_ends_in_a_traceback(tmp_path: Path, value: Any, seed: int) -> None:
     """Any node replaced by any value is either found, or harmless enough that the result still loads."""
-    raw = _mutate(builders.tree(), value, random.Random(seed))  # noqa: S311 - hypothesis chooses the seed
+    raw = _mutate(builders.tree(), value, random.Random(seed))
     path = result.result_path(builders.tree(), tmp_path)
     content = json.dumps(raw).encode()
     tree, found = checks.check_bytes(content, path)
