@@ -13,6 +13,8 @@ const (
 	maximumDepth = 20 // SQLite's own limit
 	childBytes   = 4  // the page number at the head of an interior cell
 
+	maximumOverlap = 4 // times the page that its cells may add up to
+
 	cacheLineBytes  = 64
 	maximumPrefetch = 128 // lines; more would push out what is in use
 )
@@ -25,6 +27,7 @@ type node struct {
 	pointer []byte // the cell pointer array
 	cells   int
 	content int // first byte after the cell pointer array
+	taken   int // payload bytes of the cells that were bound
 	index   int // leaf: the current cell; interior: the child (and, in an index, the entry after it)
 	right   uint32
 	leaf    bool
@@ -46,6 +49,7 @@ func (c *cursor) open(p *pager, root uint32, isIndex bool, rec *record) {
 	c.depth = 0
 	c.visited = 0
 	rec.pager = p
+	rec.allowSpill(0)
 }
 
 func (c *cursor) fail(page uint32, format string, arguments ...any) bool {
@@ -85,6 +89,7 @@ func (c *cursor) readNode(n *node, number uint32) bool {
 		return c.fail(number, "%d cells do not fit", n.cells)
 	}
 	n.content = begin + 2*n.cells
+	n.taken = 0
 	n.number, n.data, n.pointer = number, data, data[begin:n.content]
 	return true
 }
@@ -117,6 +122,9 @@ func (c *cursor) push(number uint32) bool {
 func (c *cursor) restart() bool {
 	c.depth = 0
 	c.visited = 0
+	if c.isIndex {
+		c.rec.allowSpill(1) // the comparisons of a search read keys
+	}
 	return c.push(c.root)
 }
 
@@ -365,7 +373,15 @@ func (c *cursor) loadCell(n *node, index int) bool {
 	if at+1 >= len(n.data) {
 		return c.fail(n.number, "cell %d: pointer %d is outside the page", index, at)
 	}
-	return c.bind(n.number, n.data, at)
+	if !c.bind(n.number, n.data, at) {
+		return false
+	}
+	// Each cell is bound once or twice on a visit. Many cells that share their bytes would make
+	// an answer thousands of times the size of the file.
+	if n.taken += len(c.rec.local); n.taken > maximumOverlap*len(n.data) {
+		return c.rec.fail("overlaps other cells")
+	}
+	return true
 }
 
 // loadAgain binds the record to a cell that was bound before, by the place it then had.

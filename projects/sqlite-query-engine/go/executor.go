@@ -309,6 +309,8 @@ func (x *execution) emitSorted() {
 		return
 	}
 	rows = rows[x.offset:]
+	f.pager = x.pager
+	f.allowSpill(0)
 	for i, row := range rows {
 		if x.limit == 0 {
 			return

@@ -16,9 +16,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -57,6 +59,7 @@ type options struct {
 func main() {
 	// A mapped file that shrinks under us faults; with this the fault is an error, not a crash.
 	debug.SetPanicOnFault(true)
+	signal.Ignore(syscall.SIGPIPE) // a closed stdout is an exit code, not a death by signal
 	text, err := run(os.Args[1:])
 	if err == nil {
 		_, err = os.Stdout.WriteString(text)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"math/rand"
 	"os"
 	"strconv"
@@ -148,5 +149,24 @@ func TestRandomSQL(t *testing.T) {
 			sql += " FROM t"
 		}
 		_, _, _ = ask(file, sql) // only the absence of a panic counts
+	}
+}
+
+// TestSharedBytes: cells or chains that share their bytes cannot blow an answer up.
+func TestSharedBytes(t *testing.T) {
+	for name, length := range map[string]int{"cells": 3000, "chains": 60000} {
+		f := newFixture(4096)
+		root := f.table(1, [][]byte{encodeRecord(strings.Repeat("x", length))})
+		f.declare("table", "t", "t", root, "CREATE TABLE t(a)")
+		leaf := f.pages[root]
+		const cells = 40
+		binary.BigEndian.PutUint16(leaf[3:], cells)
+		for i := range cells {
+			copy(leaf[8+2*i:], leaf[8:10])
+		}
+		_, _, err := ask(f.bytes(), "SELECT a FROM t")
+		if err == nil || !(strings.Contains(err.Error(), "overlaps") || strings.Contains(err.Error(), "more pages")) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

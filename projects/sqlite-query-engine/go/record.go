@@ -57,7 +57,16 @@ type record struct {
 	assembled []byte // a prefix of the payload, once local was not enough
 	spillNext uint32 // overflow page that continues assembled
 	scratch   []byte // memory of assembled, kept between records
+	spillLeft int    // overflow pages that may still be read: chains that share pages end there
 	err       error
+}
+
+// allowSpill sets how many overflow pages a scan may read: each belongs to one row, so that a
+// walk over a table reads at most all pages of the file, and a search in an index reads those of
+// a few hundred entries on its way.
+func (r *record) allowSpill(searches int) {
+	const entriesPerSearch = 400 // 20 levels, log2 of the cells of a page at each
+	r.spillLeft = int(r.pager.pageCount) * (1 + searches*entriesPerSearch)
 }
 
 // reset binds the record to a cell's payload. The cell's owner has checked that local lies in
@@ -218,6 +227,10 @@ func (r *record) prefix(count int) []byte {
 		page := r.pager.page(r.spillNext)
 		if page == nil {
 			r.fail("overflow chain leads to page %d of %d", r.spillNext, r.pager.pageCount)
+			return nil
+		}
+		if r.spillLeft--; r.spillLeft < 0 {
+			r.fail("overflow chains have more pages than the file")
 			return nil
 		}
 		room := len(page) - 4
