@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,9 @@ from tools.model import Project
 
 
 @pytest.fixture(autouse=True)
-def private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Builds and inputs of these tests stay out of the checkout."""
     monkeypatch.setattr(caches, "WORK", tmp_path / "work")
-    return
 
 
 @pytest.fixture
@@ -33,14 +31,15 @@ def project(tmp_path: Path) -> Project:
     return bad_lanes.make(tmp_path / "projects", ["other"])
 
 
+def silent(_: object) -> None:
+    """Neither lines nor progress."""
+
+
 def bench(project: Project, runner: FakeRunner, **options: Any) -> dict[str, Any]:
     """One benchmark without a word."""
     chosen = flow.Options(**{"seed": 7, "budget_seconds": 60, **options})
 
-    def quiet(_: object) -> None:
-        """Say nothing."""
-
-    return flow.bench(project, runner, chosen, quiet, quiet)
+    return flow.bench(project, runner, chosen, silent, silent)
 
 
 def states(content: dict[str, Any]) -> dict[str, str]:
@@ -137,13 +136,13 @@ def test_second_build_comes_from_the_cache(project: Project) -> None:
     """Unchanged sources are not built again; a changed byte is."""
     runner = FakeRunner()
     options = flow.Options()
-    flow.build_all(project, runner, options, str)
+    flow.build_all(project, runner, options, silent)
     built = len(runner.steps)
-    flow.build_all(project, runner, options, str)
+    flow.build_all(project, runner, options, silent)
     assert len(runner.steps) == built
     main = project.lanes["other"].folder / "main.py"
     main.write_text(main.read_text() + "# changed\n")
-    flow.build_all(project, runner, options, str)
+    flow.build_all(project, runner, options, silent)
     assert len(runner.steps) == built + 1
 
 
@@ -164,5 +163,5 @@ def test_progress_is_shown_only_between_samples(project: Project) -> None:
         assert now.done <= now.total
         seen.append(len(runner.arenas[-1].ran))
 
-    flow.bench(project, runner, flow.Options(seed=1, rounds=2), str, draw)
+    flow.bench(project, runner, flow.Options(seed=1, rounds=2), silent, draw)
     assert seen == sorted(seen)

@@ -81,9 +81,8 @@ def prepare(project: Project, name: str) -> Prepared:
         WorkloadError: the generator failed.
     """
     workload = project.workloads[name]
-    key = _digest(
-        sha256_file(project.folder / "workload.py"), workload.seed, workload.size, project.workload_requirements
-    )
+    made_by = _python_hash(project.folder)  # workload.py may import its neighbours
+    key = _digest(made_by, workload.seed, workload.size, project.workload_requirements)
     folder = caches.work("data", project.slug) / f"{name}-{key}"
     record_path = folder.with_suffix(".json")
     with locked(f"data-{project.slug}-{name}"):

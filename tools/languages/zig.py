@@ -15,9 +15,9 @@ INTERPRETER: tuple[str, ...] = ()
 VERSION = Step("version", ("zig", "version"))
 
 
-def _zig_build(paths: Paths, *words: str) -> tuple[str, ...]:
-    caches = ("--cache-dir", str(paths.scratch / "zig"), "--global-cache-dir", str(paths.cache / "zig"))
-    return ("zig", "build", *words, f"-j{jobs()}", *caches)
+def _zig_build(name: str, paths: Paths, *words: str) -> Step:
+    env = {"ZIG_LOCAL_CACHE_DIR": str(paths.scratch / "zig"), "ZIG_GLOBAL_CACHE_DIR": str(paths.cache / "zig")}
+    return Step(name, ("zig", "build", *words, f"-j{jobs()}"), env)
 
 
 def fetch(paths: Paths) -> list[Step]:
@@ -30,12 +30,12 @@ def build(paths: Paths, slug: str, libraries: tuple[str, ...] = ()) -> list[Step
     """Install the program under the output folder."""
     del slug, libraries  # named by build.zig
     options = ("-Doptimize=ReleaseFast", f"-Dcpu={cpu_level()['zig']}", "--prefix", str(paths.output))
-    return [Step("build", _zig_build(paths, *options))]
+    return [_zig_build("build", paths, *options)]
 
 
 def test(paths: Paths) -> list[Step]:
     """The `test` step of build.zig, with safety checks on."""
-    return [Step("test", _zig_build(paths, "test", "--prefix", str(paths.output)))]
+    return [_zig_build("test", paths, "test", "--prefix", str(paths.output))]
 
 
 def lint(paths: Paths) -> list[Step]:
