@@ -395,7 +395,9 @@ mod tests {
     fn record(fields: &[(u8, &[u8])]) -> Vec<u8> {
         let mut bytes = vec![fields.len() as u8 + 1];
         bytes.extend(fields.iter().map(|(serial_type, _)| serial_type));
-        fields.iter().for_each(|(_, content)| bytes.extend_from_slice(content));
+        for (_, content) in fields {
+            bytes.extend_from_slice(content);
+        }
         bytes
     }
 

@@ -92,7 +92,7 @@ fn blank_bytes(text: &str) -> Option<usize> {
             [b'-', b'-', rest @ ..] => at += 2 + rest.iter().position(|&b| b == b'\n').unwrap_or(rest.len()),
             // An unclosed comment runs to the end, as in SQLite.
             [b'/', b'*', rest @ ..] => {
-                at += 2 + memchr::memmem::find(rest, b"*/").map_or(rest.len(), |n| n + 2)
+                at += 2 + memchr::memmem::find(rest, b"*/").map_or(rest.len(), |n| n + 2);
             }
             _ => return Some(at),
         }

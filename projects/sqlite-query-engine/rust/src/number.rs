@@ -161,7 +161,7 @@ fn scale(mut significand: u64, exponent: i32) -> f64 {
             }
             significand *= 10;
         } else {
-            if significand % 10 != 0 {
+            if !significand.is_multiple_of(10) {
                 break;
             }
             significand /= 10;
@@ -186,10 +186,10 @@ fn scale(mut significand: u64, exponent: i32) -> f64 {
 
 /// SQLite's text form of a real: 15 significant digits, always with a point (`%!.15g`).
 pub fn real_to_text(value: f64) -> String {
+    const DIGITS: usize = 15;
     if value.is_infinite() {
         return if value < 0.0 { "-Inf" } else { "Inf" }.to_owned();
     }
-    const DIGITS: usize = 15;
     let mut decimal = Decimal::normalise(Extended::from_f64(value.abs()));
     decimal.add_rounder(rounder(DIGITS - 1));
     let mut text = sign(value);
@@ -200,7 +200,12 @@ pub fn real_to_text(value: f64) -> String {
     trim_zeros(&mut text);
     if scientific {
         let sign = if exponent < 0 { '-' } else { '+' };
-        text.push_str(&format!("e{sign}{:02}", exponent.unsigned_abs()));
+        text.push('e');
+        text.push(sign);
+        if exponent.unsigned_abs() < 10 {
+            text.push('0');
+        }
+        text.push_str(&exponent.unsigned_abs().to_string());
     }
     text
 }
@@ -334,7 +339,7 @@ pub fn write_shortest_real(value: f64, out: &mut Vec<u8>) {
     let mut buffer = ryu::Buffer::new();
     let text = buffer.format_finite(value).as_bytes();
     let magnitude = value.abs();
-    if magnitude != 0.0 && (magnitude < 1e-4 || magnitude >= 1e16) {
+    if magnitude != 0.0 && !(1e-4..1e16).contains(&magnitude) {
         write_scientific(text, out);
     } else {
         out.extend_from_slice(text);
@@ -343,23 +348,22 @@ pub fn write_shortest_real(value: f64, out: &mut Vec<u8>) {
 
 /// Rewrites `1.5e-7`, `1e16` or `0.000012` as `1.5e-07`, `1e+16`, `1.2e-05`.
 fn write_scientific(text: &[u8], out: &mut Vec<u8>) {
-    let (mantissa, exponent) = match text.iter().position(|&b| b == b'e') {
-        Some(at) => (&text[..at], parse_int(&text[at + 1..]).value),
-        None => {
-            // Only 1e-5 <= x < 1e-4 comes here: "0.0000ddd".
-            let digits_at = text.iter().position(|b| (b'1'..=b'9').contains(b)).unwrap_or(0);
-            if text[0] == b'-' {
-                out.push(b'-');
-            }
-            out.push(text[digits_at]);
-            if digits_at + 1 < text.len() {
-                out.push(b'.');
-                out.extend_from_slice(&text[digits_at + 1..]);
-            }
-            (&[][..], -5)
+    let exponent = if let Some(at) = text.iter().position(|&b| b == b'e') {
+        out.extend_from_slice(&text[..at]);
+        parse_int(&text[at + 1..]).value
+    } else {
+        // Only 1e-5 <= x < 1e-4 comes here: "0.0000ddd".
+        let digits_at = text.iter().position(|b| (b'1'..=b'9').contains(b)).unwrap_or(0);
+        if text[0] == b'-' {
+            out.push(b'-');
         }
+        out.push(text[digits_at]);
+        if digits_at + 1 < text.len() {
+            out.push(b'.');
+            out.extend_from_slice(&text[digits_at + 1..]);
+        }
+        -5
     };
-    out.extend_from_slice(mantissa);
     out.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
     if exponent.unsigned_abs() < 10 {
         out.push(b'0');
@@ -386,7 +390,7 @@ mod tests {
             (0.1, "0.1"),
             (-2.5, "-2.5"),
             (0.0001, "0.0001"),
-            (0.00001234, "1.234e-05"),
+            (0.000_012_34, "1.234e-05"),
             (-0.00001, "-1e-05"),
             (0.000_001_5, "1.5e-06"),
             (9_999_999_999_999_998.0, "9999999999999998.0"),

@@ -764,6 +764,7 @@ impl<'s> Parser<'s> {
 }
 
 /// Moves the left side out, to become a part of its successor.
+#[allow(clippy::unnecessary_box_returns)] // every caller wants the box
 fn take(left: &mut Tall) -> Box<Expr> {
     Box::new(std::mem::replace(&mut left.0, Expr::Null))
 }

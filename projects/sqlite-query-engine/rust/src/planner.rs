@@ -447,7 +447,7 @@ impl Plan<'_> {
             if fixed.iter().any(|&(c, order)| c == column && is_text_order(order)) {
                 continue;
             }
-            let Some((next, order)) = sequence.next() else { return None };
+            let (next, order) = sequence.next()?;
             if next != column || !is_text_order(order) || term.order.nulls_first == term.order.descending {
                 return None;
             }
@@ -609,7 +609,8 @@ fn bounds_on(constraints: &[Constraint], index: &Index, field: usize) -> (Option
 }
 
 fn index_with_equality(table: &Table, constraints: &[Constraint]) -> Option<Choice> {
-    let mut best: Option<((bool, usize, bool), usize, Vec<&Constraint>)> = None;
+    let mut best = None;
+    let mut best_score = (false, 0, false);
     for (number, index) in table.indexes.iter().enumerate() {
         let mut prefix: Vec<&Constraint> = Vec::new();
         let mut has_in = false;
@@ -627,11 +628,12 @@ fn index_with_equality(table: &Table, constraints: &[Constraint]) -> Option<Choi
         let range =
             prefix.len() < index.key.len() && bounds_on(constraints, index, prefix.len()) != (None, None);
         let score = (is_unique, prefix.len(), range);
-        if best.as_ref().is_none_or(|(known, ..)| score > *known) {
-            best = Some((score, number, prefix));
+        if best.is_none() || score > best_score {
+            best_score = score;
+            best = Some((number, prefix));
         }
     }
-    let (_, number, prefix) = best?;
+    let (number, prefix) = best?;
     Some(index_choice(table, number, &prefix, constraints))
 }
 

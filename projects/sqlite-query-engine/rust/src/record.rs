@@ -50,7 +50,7 @@ pub fn decode(serial_type: u32, bytes: &[u8]) -> Value<'_> {
         },
         1..=9 => decode_int(serial_type, bytes).map_or(Value::Null, Value::Int),
         _ => match bytes.get(..field_bytes(serial_type)) {
-            Some(b) if serial_type % 2 == 0 => Value::blob(b),
+            Some(b) if serial_type.is_multiple_of(2) => Value::blob(b),
             Some(b) => Value::text(b),
             None => Value::Null,
         },
@@ -189,7 +189,8 @@ mod tests {
 
     #[test]
     fn varints() {
-        let cases: [(&[u8], Option<(u64, usize)>); 8] = [
+        type Case = (&'static [u8], Option<(u64, usize)>);
+        let cases: [Case; 8] = [
             (&[], None),
             (&[0x80], None),
             (&[0x05], Some((5, 1))),

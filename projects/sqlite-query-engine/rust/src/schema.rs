@@ -231,9 +231,9 @@ impl TableReader<'_> {
         p.expect_symbol("(")?;
         loop {
             if self.starts_table_constraint() {
-                self.table_constraint()?
+                self.table_constraint()?;
             } else {
-                self.column()?
+                self.column()?;
             }
             // Table constraints may follow each other without commas.
             if self.parser.take_symbol(",") || self.starts_table_constraint() {
@@ -293,7 +293,7 @@ impl TableReader<'_> {
             self.constrain(vec![(this, false, None)], false);
         } else if self.parser.take_keyword("NOT") {
             if self.parser.take_keyword("DEFERRABLE") {
-                self.initially()?;
+                self.initially();
             } else {
                 self.parser.expect_keyword("NULL")?;
                 self.conflict_clause()?;
@@ -314,7 +314,7 @@ impl TableReader<'_> {
         } else if self.parser.take_keyword("REFERENCES") {
             self.references()?;
         } else if self.parser.take_keyword("DEFERRABLE") {
-            self.initially()?;
+            self.initially();
         } else if self.parser.take_keyword("GENERATED") {
             self.parser.expect_keyword("ALWAYS")?;
         } else if self.parser.take_keyword("AS") {
@@ -372,12 +372,11 @@ impl TableReader<'_> {
         Ok(())
     }
 
-    fn initially(&mut self) -> Result<()> {
+    fn initially(&mut self) {
         self.parser.take_keyword("DEFERRABLE");
         if self.parser.take_keyword("INITIALLY") {
             self.parser.advance();
         }
-        Ok(())
     }
 
     fn references(&mut self) -> Result<()> {
@@ -438,7 +437,7 @@ impl TableReader<'_> {
             self.parser.expect_keyword("REFERENCES")?;
             self.references()?;
             self.parser.take_keyword("NOT");
-            self.initially()?;
+            self.initially();
         }
         Ok(())
     }
@@ -533,7 +532,9 @@ fn add_indexes(
         };
         let Some((mut columns, unique)) = declared else { continue };
         if !obeys_descending {
-            columns.iter_mut().for_each(|(_, order)| order.descending = false);
+            for (_, order) in &mut columns {
+                order.descending = false;
+            }
         }
         if columns.iter().any(|(c, _)| table.columns[*c].collation.is_none()) {
             continue;
@@ -621,7 +622,7 @@ fn parse_index(sql: &str, table: &Table) -> Result<DeclaredIndex> {
     p.expect_symbol("(")?;
     let mut columns = Vec::new();
     loop {
-        let Some(part) = index_column(&mut p, table)? else { return Ok(None) };
+        let Some(part) = index_column(&mut p, table) else { return Ok(None) };
         columns.push(part);
         if !p.take_symbol(",") {
             p.expect_symbol(")")?;
@@ -631,27 +632,26 @@ fn parse_index(sql: &str, table: &Table) -> Result<DeclaredIndex> {
     Ok(if p.peek().is_keyword("WHERE") { None } else { Some((columns, unique)) })
 }
 
-fn index_column(p: &mut Parser<'_>, table: &Table) -> Result<Option<(usize, KeyOrder)>> {
+fn index_column(p: &mut Parser<'_>, table: &Table) -> Option<(usize, KeyOrder)> {
     // An expression that this program does not know makes the index unusable, not the table.
-    let Ok(expr) = p.expr() else { return Ok(None) };
+    let Ok(expr) = p.expr() else { return None };
     let (name, collation) = match expr {
         parser::Expr::Column(name) if name.table.is_none() => (name.column, None),
         parser::Expr::String(name) => (name, None),
         parser::Expr::Collate { value, collation } => match *value {
             parser::Expr::Column(name) if name.table.is_none() => (name.column, Some(collation)),
             parser::Expr::String(name) => (name, Some(collation)),
-            _ => return Ok(None),
+            _ => return None,
         },
-        _ => return Ok(None),
+        _ => return None,
     };
     let descending = p.direction();
-    let Some(column) = table.column(&name) else { return Ok(None) };
+    let column = table.column(&name)?;
     let mut order = order_of(&table.columns[column], descending);
     if let Some(name) = collation {
-        let Some(collation) = Collation::from_name(&name) else { return Ok(None) };
-        order.collation = collation;
+        order.collation = Collation::from_name(&name)?;
     }
-    Ok(Some((column, order)))
+    Some((column, order))
 }
 
 #[cfg(test)]

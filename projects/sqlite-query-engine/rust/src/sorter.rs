@@ -168,14 +168,14 @@ mod tests {
                 sorter.fill();
             }
         }
-        let mut sorted = Vec::new();
+        let mut texts = Vec::new();
         sorter
             .for_each_sorted(first, count, |row| {
-                sorted.push(String::from_utf8_lossy(row).into_owned());
+                texts.push(String::from_utf8_lossy(row).into_owned());
                 Ok(())
             })
             .unwrap();
-        sorted
+        texts
     }
 
     const ROWS: [(&str, &str); 6] =
