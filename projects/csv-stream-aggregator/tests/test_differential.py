@@ -242,6 +242,25 @@ def test_usage(lane_commands: dict[str, list[str]]) -> None:
             assert re.fullmatch(r"error: [ -~]*\n", outcome.stderr), (language, outcome)
 
 
+def test_output_that_fails(lane_commands: dict[str, list[str]], workload: Any, tmp_path: Path) -> None:
+    """A full disk is exit 1 with one line, a reader that goes away exit 1 without noise; nothing is left behind."""
+    path = tmp_path / "groups.csv"
+    path.write_bytes(workload.many_groups(20_000))
+    args = ["--input", str(path), "--group-by", "key", "--agg", "count,sum:v"]
+    for language, command in lane_commands.items():
+        full = run(command, [*args, "--output", "/dev/full"])
+        assert (full.code, full.stdout) == (1, ""), language
+        assert re.fullmatch(r"error: [^\n]*\n", full.stderr), (language, full)
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run([*command, *args, "--output", "-"], stdout=writer, stderr=subprocess.PIPE, check=False)
+        os.close(writer)
+        assert (done.returncode, done.stderr) == (1, b""), language
+        folder = run(command, [*args, "--output", str(tmp_path)])
+        assert folder.code == 2, language
+        assert sorted(file.name for file in tmp_path.iterdir()) == ["groups.csv"], language
+
+
 def test_memory(lane_commands: dict[str, list[str]], tmp_path: Path) -> None:
     """100,000 groups of a file of 60 MB fit in 64 MiB; so does one group of the same file under zstd."""
     path = tmp_path / "groups.csv"

@@ -50,6 +50,7 @@ const manual =
 ;
 
 pub fn main(init: std.process.Init) u8 {
+    ignoreBrokenPipes();
     var why: failure.Failure = .{};
     run(init, &why) catch |err| {
         if (err == error.OutOfMemory) why.machine("out of memory", .{}) catch {};
@@ -57,6 +58,16 @@ pub fn main(init: std.process.Init) u8 {
         return @backingInt(why.exit_code);
     };
     return 0;
+}
+
+/// A reader of our output that goes away is an error like others, not a signal.
+fn ignoreBrokenPipes() void {
+    const ignore: std.posix.Sigaction = .{
+        .handler = .{ .handler = std.posix.SIG.IGN },
+        .mask = std.posix.sigemptyset(),
+        .flags = 0,
+    };
+    std.posix.sigaction(.PIPE, &ignore, null);
 }
 
 fn run(init: std.process.Init, why: *failure.Failure) failure.Error!void {
