@@ -26,9 +26,10 @@ type node struct {
 	data    []byte
 	pointer []byte // the cell pointer array
 	cells   int
-	content int // first byte after the cell pointer array
-	taken   int // payload bytes of the cells that were bound
-	index   int // leaf: the current cell; interior: the child (and, in an index, the entry after it)
+	content int  // first byte after the cell pointer array
+	taken   int  // payload bytes of the cells that were bound
+	crossed bool // the end of the scan lies on this page
+	index   int  // leaf: the current cell; interior: the child (and, in an index, the entry after it)
 	right   uint32
 	leaf    bool
 }
@@ -89,7 +90,7 @@ func (c *cursor) readNode(n *node, number uint32) bool {
 		return c.fail(number, "%d cells do not fit", n.cells)
 	}
 	n.content = begin + 2*n.cells
-	n.taken = 0
+	n.taken, n.crossed = 0, false
 	n.number, n.data, n.pointer = number, data, data[begin:n.content]
 	return true
 }
