@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -59,7 +60,8 @@ func openOutput(path string) (*outputFile, error) {
 		return &outputFile{file: file, path: path}, nil
 	}
 	folder, name := filepath.Split(path)
-	temporary := filepath.Join(folder, fmt.Sprintf(".%.200s.%d.tmp", name, os.Getpid()))
+	// A process killed earlier may have left its file, and in a container had our number.
+	temporary := filepath.Join(folder, fmt.Sprintf(".%.40s.%d.%d.tmp", name, os.Getpid(), time.Now().UnixNano()))
 	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return nil, pathFailure(path, err)

@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use xxhash_rust::xxh64::Xxh64;
 
@@ -82,8 +83,13 @@ impl OutputFile {
             return Ok(Self::InPlace(file, path.to_owned()));
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let short: String = name.chars().take(50).collect();
-        let temporary = path.with_file_name(format!(".{short}.{}.tmp", std::process::id()));
+        let short: String = name.chars().take(40).collect();
+        // A process killed earlier may have left its file, and in a container had our number.
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let unique = format!("{}.{}", std::process::id(), now.as_nanos());
+        let temporary = path.with_file_name(format!(".{short}.{unique}.tmp"));
         let file = File::create_new(&temporary).map_err(failed)?;
         let target = path.to_owned();
         Ok(Self::Temporary(file, Temporary { temporary, target }))
