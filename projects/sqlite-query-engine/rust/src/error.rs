@@ -30,6 +30,10 @@ impl Error {
         Self::new(Kind::Input, message.into())
     }
 
+    pub fn machine(message: impl Into<String>) -> Self {
+        Self::new(Kind::Machine, message.into())
+    }
+
     #[cold]
     pub fn corrupt(message: impl Into<String>) -> Self {
         Self::new(Kind::Corrupt, message.into())

@@ -43,7 +43,7 @@ use pager::Pager;
 static ALLOCATOR: memory::Allocator = memory::Allocator;
 
 fn main() -> ExitCode {
-    match run() {
+    match on_large_stack(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if error.kind() != Kind::ClosedPipe {
@@ -52,6 +52,15 @@ fn main() -> ExitCode {
             ExitCode::from(if matches!(error.kind(), Kind::Input | Kind::Corrupt) { 2 } else { 1 })
         }
     }
+}
+
+/// Runs `job` in a thread with a stack that holds the deepest expression, whatever `ulimit -s` says.
+/// The main thread only waits.
+fn on_large_stack(job: fn() -> Result<()>) -> Result<()> {
+    const STACK_BYTES: usize = 16 << 20;
+    let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(job);
+    let thread = thread.map_err(|e| Error::machine(format!("cannot start a thread: {e}")))?;
+    thread.join().unwrap_or_else(|_| Err(Error::machine("the working thread failed")))
 }
 
 fn run() -> Result<()> {

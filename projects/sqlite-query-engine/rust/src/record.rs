@@ -126,20 +126,25 @@ impl Fields {
     /// Walks the header until `count` fields are known or the header ends.
     #[inline]
     pub fn extend(&mut self, payload: &[u8], record_bytes: usize, count: usize) -> Result<(), BadRecord> {
-        while self.types.len() < count && self.header_at < self.header_bytes {
-            let header = &payload[self.header_at..self.header_bytes];
+        if self.types.len() >= count {
+            return Ok(());
+        }
+        let header = &payload[..self.header_bytes];
+        let (mut at, mut start) = (self.header_at, self.next_start);
+        while self.types.len() < count && at < header.len() {
             let (serial_type, taken) =
-                varint(header).ok_or(BadRecord("record header ends inside a serial type"))?;
+                varint(&header[at..]).ok_or(BadRecord("record header ends inside a serial type"))?;
             let serial_type =
                 u32::try_from(serial_type).map_err(|_| BadRecord("serial type is too large"))?;
-            self.header_at += taken;
+            at += taken;
             self.types.push(serial_type);
-            self.starts.push(self.next_start as u32);
-            self.next_start += field_bytes(serial_type);
-            if self.next_start > record_bytes {
+            self.starts.push(start as u32);
+            start += field_bytes(serial_type);
+            if start > record_bytes {
                 return Err(BadRecord("record header promises more than the record holds"));
             }
         }
+        (self.header_at, self.next_start) = (at, start);
         Ok(())
     }
 
