@@ -26,7 +26,8 @@ def vocabulary(dice: random.Random, size: int) -> list[str]:
     """Return different words; one in fifty has letters beyond ASCII, one in fifty digits, one in ten a capital."""
     found: dict[str, None] = {}
     while len(found) < size:
-        word = "".join(dice.choices(LETTERS, weights=range(len(LETTERS), 0, -1), k=dice.choice((2, 3, 4, 5, 6, 7, 8, 11))))
+        length = dice.choice((2, 3, 4, 5, 6, 7, 8, 11))
+        word = "".join(dice.choices(LETTERS, weights=range(len(LETTERS), 0, -1), k=length))
         match dice.randrange(100):
             case 0 | 1:
                 word += "\u00e9"
