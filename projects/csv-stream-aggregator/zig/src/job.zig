@@ -131,7 +131,9 @@ pub const Job = struct {
         while (true) switch (try self.readSlowly()) {
             .starved => {
                 self.scanner.end_count = 0;
-                try self.readMore(input);
+                // It is read again from its start, so wait for twice as much: long records take linear time.
+                const wanted = (self.length - self.record_start) * 2;
+                while (self.length - self.record_start < wanted and !self.at_end) try self.readMore(input);
             },
             .unterminated_quote => return self.failRecord("unterminated quote", .{}),
             .done => |done| return self.finishSlow(done.problem, done.next),
@@ -147,7 +149,7 @@ pub const Job = struct {
         const found: Record = .{ .data = self.data, .start = self.record_start, .ends = self.slow_ends.items };
         if (problem != .none) {
             try self.checkLength(self.rawLength(next));
-            try self.badShape(found, "text after closing quote", .{});
+            try self.badShape("text after closing quote", .{});
         } else {
             try self.handle(found, true);
         }
@@ -180,8 +182,10 @@ pub const Job = struct {
         const left = self.length - self.record_start;
         // A record and its line end; more than that can only be too long.
         if (left > self.request.max_record_bytes + 2) return self.tooLong();
-        @memmove(self.data[0..left], self.data[self.record_start..self.length]);
-        self.scanner.compact(self.record_start);
+        if (self.record_start != 0) {
+            @memmove(self.data[0..left], self.data[self.record_start..self.length]);
+            self.scanner.compact(self.record_start);
+        }
         self.record_start = 0;
         self.length = left;
         if (self.data.len < left + read_bytes + scan.padding_bytes) {
@@ -222,8 +226,8 @@ pub const Job = struct {
             return self.header(found);
         }
         const width = self.plan.?.width;
-        if (found.ends.len != width) return self.badShape(found, "{d} fields, expected {d}", .{ found.ends.len, width });
-        if (invalid) return self.badShape(found, "invalid UTF-8", .{});
+        if (found.ends.len != width) return self.badShape("{d} fields, expected {d}", .{ found.ends.len, width });
+        if (invalid) return self.badShape("invalid UTF-8", .{});
         self.items += 1;
         return self.take(&self.plan.?, found);
     }
@@ -364,8 +368,7 @@ pub const Job = struct {
     }
 
     /// A row of the wrong shape: it counts, and then it fails or is left out.
-    noinline fn badShape(self: *Job, found: Record, comptime format: []const u8, args: anytype) Error!void {
-        _ = found;
+    noinline fn badShape(self: *Job, comptime format: []const u8, args: anytype) Error!void {
         if (self.plan == null or self.request.on_error == .fail) return self.failRecord(format, args);
         self.items += 1;
         self.skipped += 1;

@@ -154,6 +154,7 @@ pub const Scanner = struct {
     /// Forgets the first `record_count` records; `bytes` were taken from the front of the data.
     pub fn compact(self: *Scanner, bytes: usize) void {
         const used = if (self.record_count == 0) 0 else self.records[self.record_count - 1];
+        if (used == 0 and bytes == 0) return;
         const left = self.end_count - used;
         for (0..left) |i| self.ends[i] = self.ends[used + i] - @as(u32, @intCast(bytes));
         self.end_count = left;
