@@ -380,13 +380,6 @@ pub fn Cursor(comptime kind: Kind) type {
             return readCell(self.pager, &level.page, level.at, row);
         }
 
-        /// Reads a row found earlier.
-        pub fn readAt(self: *Self, at: record.Locator, row: *Row) Error!void {
-            const page: Page = try .enter(self.pager, at.page, at.page, kind);
-            if (at.cell >= page.cells) return self.pager.bad("page {d}: cell {d} is gone", .{ at.page, at.cell });
-            return readCell(self.pager, &page, at.cell, row);
-        }
-
         /// Entries in the whole tree, from the cell counts alone.
         pub fn countEntries(self: *Self) Error!u64 {
             var total: u64 = 0;
@@ -405,11 +398,16 @@ pub fn Cursor(comptime kind: Kind) type {
 
         /// Finds a cell's payload and gives it to the row.
         pub inline fn readCell(pager: *const Pager, page: *const Page, index: u32, row: *Row) Error!void {
-            row.at = .{ .page = page.number, .cell = index };
+            row.at = .{ .page = page.number, .cell = index, .offset = 0 };
             var offset = try page.cell(pager, index);
             if (kind == .index and !page.leaf) offset += 4;
-            // Short varints are the rule, and the cell has four bytes for sure.
-            const bytes = page.bytes;
+            row.at.offset = offset;
+            return readPayload(pager, page.bytes, offset, row);
+        }
+
+        /// From the payload's length on; the offset is within the page, or at its end.
+        pub inline fn readPayload(pager: *const Pager, bytes: []const u8, start_offset: u32, row: *Row) Error!void {
+            var offset = start_offset;
             var size: u64 = undefined;
             if (offset < bytes.len and bytes[offset] < 0x80) {
                 size = bytes[offset];

@@ -357,7 +357,11 @@ const Query = struct {
     /// Reads the sorted rows again, one by one, and renders them.
     fn deliverSorted(self: *Query) Error!void {
         const sort = if (self.sort) |*sort| sort else return;
-        for (try sort.finish()) |ref| {
+        const refs = try sort.finish();
+        for (refs, 0..) |ref, i| {
+            // The rows lie all over the file: start fetching one long before it is needed.
+            const early = 12;
+            if (i + early < refs.len and !self.grouped) self.pager.prefetch(refs[i + early].at.page, refs[i + early].at.offset);
             if (self.grouped) try self.showGroup(ref.group) else try self.readAgain(ref.at);
             self.evaluator.resetTemp();
             if (!try self.deliver()) return;
@@ -365,13 +369,11 @@ const Query = struct {
     }
 
     fn readAgain(self: *Query, at: record.Locator) Error!void {
-        const root = if (self.table) |table| table.root else return;
-        if (self.usesIndexRow()) {
-            var cursor: btree.Cursor(.index) = .init(self.pager, root);
-            return cursor.readAt(at, &self.row);
-        }
-        var cursor: btree.Cursor(.table) = .init(self.pager, root);
-        return cursor.readAt(at, &self.row);
+        if (self.table == null) return;
+        self.row.at = at;
+        const bytes = try self.pager.page(at.page, at.page);
+        if (self.usesIndexRow()) return btree.Cursor(.index).readPayload(self.pager, bytes, at.offset, &self.row);
+        return btree.Cursor(.table).readPayload(self.pager, bytes, at.offset, &self.row);
     }
 
     fn writeHeader(self: *Query) Error!void {
@@ -718,7 +720,7 @@ const Query = struct {
         } else try self.forEachRow(GroupSink{ .query = self });
         // Without GROUP BY there is always one group, also over no rows.
         if (self.group.len == 0 and self.groups.count() == 0) {
-            _ = try self.newGroup(.{ .page = 0, .cell = 0 });
+            _ = try self.newGroup(.{ .page = 0, .cell = 0, .offset = 0 });
             self.row.absent = true;
         }
         for (try self.sortedGroups()) |group| {
@@ -727,7 +729,7 @@ const Query = struct {
             if (self.having) |node| {
                 if (!(try self.evaluator.isTrue(node) orelse false)) continue;
             }
-            if (!try self.accept(.{ .at = .{ .page = 0, .cell = 0 }, .group = group })) return;
+            if (!try self.accept(.{ .at = .{ .page = 0, .cell = 0, .offset = 0 }, .group = group })) return;
         }
     }
 
@@ -741,7 +743,7 @@ const Query = struct {
 
     fn countRows(self: *Query) Error!void {
         if (!try self.countTree()) try self.forEachRow(CountSink{ .query = self });
-        try self.newGroup(.{ .page = 0, .cell = 0 });
+        try self.newGroup(.{ .page = 0, .cell = 0, .offset = 0 });
         for (self.accumulators.items) |*accumulator| accumulator.count = self.passed;
         self.row.absent = true;
     }

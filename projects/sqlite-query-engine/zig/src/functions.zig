@@ -125,9 +125,22 @@ fn length(arena: std.mem.Allocator, value: Value) Error!usize {
 
 /// A lead byte from 0xc0 on takes the continuation bytes after it along; any other byte counts.
 pub fn countCharacters(text: []const u8) usize {
+    const width = 32;
     var count: usize = 0;
     var at: usize = 0;
-    while (at < text.len) : (count += 1) at = skipCharacter(text, at);
+    while (at < text.len) {
+        // A block of ASCII is counted at once.
+        if (at + width <= text.len) {
+            const block: @Vector(width, u8) = text[at..][0..width].*;
+            if (@reduce(.Or, block) < 0x80) {
+                at += width;
+                count += width;
+                continue;
+            }
+        }
+        const end = @min(at + width, text.len);
+        while (at < end) : (count += 1) at = skipCharacter(text, at);
+    }
     return count;
 }
 
@@ -291,6 +304,8 @@ test call {
         try std.testing.expectEqualStrings(case[2], result.text);
     }
     try std.testing.expectEqual(Value{ .int = 2 }, try call(arena, &diag, .length, &.{t("hé")}, .binary));
+    // A stray continuation byte goes with the character before it.
+    try std.testing.expectEqual(85, countCharacters("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaéébbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb日本\x80é"));
     try std.testing.expectEqual(Value{ .int = 1 }, try call(arena, &diag, .length, &.{t("h\x00é")}, .binary));
     try std.testing.expectEqual(Value{ .int = 3 }, try call(arena, &diag, .instr, &.{ t("éab"), t("b") }, .binary));
     try std.testing.expectEqual(Value.null, try call(arena, &diag, .nullif, &.{ t("a"), t("A") }, .nocase));

@@ -262,9 +262,24 @@ fn printStatistics(io: Io, diag: *Diag, options: Options, statistics: Statistics
 }
 
 test {
+    _ = @import("aggregate.zig");
+    _ = @import("btree.zig");
+    _ = @import("compile.zig");
+    _ = @import("eval.zig");
     _ = @import("executor.zig");
-    _ = @import("like.zig");
+    _ = @import("filter.zig");
     _ = @import("functions.zig");
+    _ = @import("keys.zig");
+    _ = @import("lexer.zig");
+    _ = @import("like.zig");
+    _ = @import("pager.zig");
+    _ = @import("parser.zig");
+    _ = @import("planner.zig");
+    _ = @import("record.zig");
+    _ = @import("render.zig");
+    _ = @import("schema.zig");
+    _ = @import("sorter.zig");
+    _ = @import("value.zig");
 }
 
 test parseArguments {

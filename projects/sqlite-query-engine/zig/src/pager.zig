@@ -99,6 +99,15 @@ pub const Pager = struct {
         return self.map[(@as(usize, number) - 1) * self.page_bytes ..][0..self.usable_bytes];
     }
 
+    /// A hint; the place comes from a page that has been read.
+    pub inline fn prefetch(self: *const Pager, number: u32, offset: u32) void {
+        if (number -% 1 >= self.page_count) return;
+        const place = (@as(usize, number) - 1) * self.page_bytes + offset;
+        if (place + 64 >= self.map.len) return;
+        @prefetch(self.map.ptr + place, .{});
+        @prefetch(self.map.ptr + place + 64, .{});
+    }
+
     pub fn bad(self: *const Pager, comptime format: []const u8, args: anytype) Error {
         @branchHint(.cold);
         return self.diag.bad("{s}: " ++ format, .{self.path} ++ args);

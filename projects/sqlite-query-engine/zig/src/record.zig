@@ -107,8 +107,9 @@ pub inline fn decode(field: Field) Value {
     };
 }
 
-/// Where a row lies, to find it again after a sort.
-pub const Locator = struct { page: u32, cell: u32 };
+/// Where a row lies, to find it again after a sort without its page's header: the byte offset is that of
+/// the payload's length. The cell's number is for messages.
+pub const Locator = struct { page: u32, cell: u32, offset: u32 };
 
 pub const Row = struct {
     pager: *const Pager,
@@ -119,7 +120,7 @@ pub const Row = struct {
     serials: []u32,
     offsets: []u32,
 
-    at: Locator = .{ .page = 0, .cell = 0 },
+    at: Locator = .{ .page = 0, .cell = 0, .offset = 0 },
     rowid: i64 = 0,
     payload: [*]const u8 = undefined,
     /// Bytes readable at `payload`.
