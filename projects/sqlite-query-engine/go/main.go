@@ -66,7 +66,9 @@ func main() {
 		if err == nil {
 			return
 		}
-		os.Exit(exitMachine) // a closed stdout is nobody's news
+		if errors.Is(err, syscall.EPIPE) {
+			os.Exit(exitMachine) // a closed stdout is nobody's news
+		}
 	}
 	code := exitMachine
 	var f *failure

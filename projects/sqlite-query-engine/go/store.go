@@ -11,9 +11,10 @@ import (
 // store keeps the answer until it is whole: in a temporary file beside its destination, which a
 // rename puts in place, or in memory for stdout. Nothing is left when the job fails.
 type store struct {
-	path   string
-	file   *os.File
-	memory bytes.Buffer
+	path    string
+	file    *os.File
+	memory  bytes.Buffer
+	inPlace bool // the destination is a device or a pipe: written at the end, from memory
 }
 
 func openStore(path string) (*store, error) {
@@ -21,8 +22,12 @@ func openStore(path string) (*store, error) {
 	if path == "" || path == "-" {
 		return s, nil
 	}
-	if status, err := os.Stat(path); err == nil && status.IsDir() {
-		return nil, badInput("--output %s: is a directory", path)
+	if status, err := os.Stat(path); err == nil && !status.Mode().IsRegular() {
+		if status.IsDir() {
+			return nil, badInput("--output %s: is a directory", path)
+		}
+		s.inPlace = true // a rename would replace /dev/null by a file
+		return s, nil
 	}
 	file, err := os.CreateTemp(filepath.Dir(path), ".sqlite-query-engine-*")
 	if err != nil {
@@ -54,7 +59,7 @@ func (s *store) write(b []byte) error {
 		if _, err := s.file.Write(b); err != nil {
 			return outputError(s.path, err)
 		}
-	case s.path == "-":
+	case s.path == "-" || s.inPlace:
 		s.memory.Write(b)
 	}
 	return nil
@@ -62,6 +67,9 @@ func (s *store) write(b []byte) error {
 
 // commit puts the answer in place.
 func (s *store) commit() error {
+	if s.inPlace {
+		return s.writeInPlace()
+	}
 	if s.file == nil {
 		return nil
 	}
@@ -76,6 +84,21 @@ func (s *store) commit() error {
 		return outputError(s.path, err)
 	}
 	s.file = nil
+	return nil
+}
+
+func (s *store) writeInPlace() error {
+	file, err := os.OpenFile(s.path, os.O_WRONLY, 0)
+	if err != nil {
+		return outputError(s.path, err)
+	}
+	_, err = file.Write(s.memory.Bytes())
+	if closeError := file.Close(); err == nil {
+		err = closeError
+	}
+	if err != nil {
+		return outputError(s.path, err)
+	}
 	return nil
 }
 
