@@ -98,7 +98,7 @@ def _misplaced(tree: Any, path: Path) -> Iterator[tuple[str, str]]:
 @cache
 def _schema() -> dict[str, Any]:
     """Read the schema; `$` means the very end in it (Python's also allows a newline there)."""
-    schema: dict[str, Any] = _anchored(json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))
+    schema: dict[str, Any] = fastschema.anchored(json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))
     return schema
 
 
@@ -115,21 +115,6 @@ def _validator() -> jsonschema.Draft202012Validator:
     kind = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=checker)  # type: ignore[no-untyped-call]
     validator: jsonschema.Draft202012Validator = kind(_schema(), format_checker=kind.FORMAT_CHECKER)
     return validator
-
-
-def _anchored(node: Any, key: str = "") -> Any:
-    """Rewrite the patterns of a schema so that `$` never matches before a trailing newline."""
-    if isinstance(node, dict):
-        in_pattern = key == "patternProperties"
-        return {(_end(name) if in_pattern else name): _anchored(child, name) for name, child in node.items()}
-    if isinstance(node, list):
-        return [_anchored(child) for child in node]
-    return _end(node) if key == "pattern" and isinstance(node, str) else node
-
-
-def _end(pattern: str) -> str:
-    """Anchor one pattern."""
-    return pattern[:-1] + r"\Z" if pattern.endswith("$") else pattern
 
 
 def _schema_errors(tree: Any) -> Iterator[tuple[str, str]]:

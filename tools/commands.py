@@ -117,10 +117,10 @@ def tables(*, check: bool, force: bool) -> None:
 @_task
 def clean(*, everything: bool) -> None:
     """Remove leftovers of killed runs; with `everything` also caches of this checkout."""
-    from tools import temporary  # noqa: PLC0415
+    from tools import files, temporary  # noqa: PLC0415
     from tools.runners import engine  # noqa: PLC0415
 
-    removed = [str(path) for path in temporary.sweep()]
+    removed = [str(path) for path in [*temporary.sweep(), *files.sweep(caches.ROOT)]]
     if engine.answers():
         removed += engine.sweep(everything=everything, caches=everything)
     if everything and caches.WORK.exists():

@@ -144,3 +144,18 @@ SIMPLE: dict[str, Callable[[Any], Check]] = {
     "uniqueItems": lambda wanted: _unique if wanted else lambda _: True,
     "required": lambda wanted: lambda value: type(value) is not dict or all(name in value for name in wanted),
 }
+
+
+def anchored(node: Any, key: str = "") -> Any:
+    """Rewrite the patterns of a schema so that `$` never matches before a trailing newline."""
+    if isinstance(node, dict):
+        in_pattern = key == "patternProperties"
+        return {(_end(name) if in_pattern else name): anchored(child, name) for name, child in node.items()}
+    if isinstance(node, list):
+        return [anchored(child) for child in node]
+    return _end(node) if key == "pattern" and isinstance(node, str) else node
+
+
+def _end(pattern: str) -> str:
+    """Anchor one pattern."""
+    return pattern[:-1] + r"\Z" if pattern.endswith("$") else pattern

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from tools import names
+from tools import fastschema, names
 from tools.errors import ProjectError, UsageError
 from tools.model import (
     BadInput,
@@ -125,7 +125,7 @@ def _refuse_bombs(text: str, path: Path) -> None:
 @cache
 def _validator() -> jsonschema.Draft202012Validator:
     schema = json.loads((ROOT / "schemas" / "project.schema.json").read_text(encoding="utf-8"))
-    return jsonschema.Draft202012Validator(schema)
+    return jsonschema.Draft202012Validator(fastschema.anchored(schema))
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
