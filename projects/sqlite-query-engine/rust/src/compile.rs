@@ -252,7 +252,8 @@ impl<'a> Compiler<'a> {
     fn unary(&mut self, op: UnaryOp, operand: &'a parser::Expr) -> Result<Typed> {
         if op == UnaryOp::Plus {
             // Plus keeps the collation and takes the affinity away.
-            return Ok(Typed { affinity: None, ..self.expr(operand)? });
+            let typed = self.expr(operand)?;
+            return Ok(Typed { expr: Expr::Plus(Box::new(typed.expr)), affinity: None, ..typed });
         }
         if op == UnaryOp::Negate
             && let parser::Expr::Real(r) = operand
@@ -549,7 +550,8 @@ fn compared(op: Comparison, terms: Terms, left: Expr, right: Expr) -> Expr {
 fn folded(expr: Expr) -> Expr {
     let is_constant = |e: &Expr| matches!(e, Expr::Constant(_));
     let foldable = match &expr {
-        Expr::Not(e)
+        Expr::Plus(e)
+        | Expr::Not(e)
         | Expr::BitNot(e)
         | Expr::Cast(_, e)
         | Expr::IsNull { value: e, .. }

@@ -75,6 +75,8 @@ pub enum Expr {
     Rowid,
     /// The result of the query's aggregate with this number.
     Aggregate(usize),
+    /// The same value; but `+column` is no column to the planner, which is what it is written for.
+    Plus(Box<Expr>),
     Not(Box<Expr>),
     BitNot(Box<Expr>),
     Arithmetic(Arithmetic, Box<[Expr; 2]>),
@@ -284,6 +286,7 @@ impl Expr {
     #[inline(never)]
     fn eval_rare<'r>(&'r self, context: &Context<'r>) -> Result<Value<'r>> {
         Ok(match self {
+            Self::Plus(value) => return value.eval(context),
             Self::BitNot(value) => match value.eval(context)? {
                 Value::Null => Value::Null,
                 value => Value::Int(!value.to_int()),
@@ -330,7 +333,8 @@ impl Expr {
         visit(self);
         match self {
             Self::Constant(_) | Self::Column(_) | Self::Rowid | Self::Aggregate(_) => {}
-            Self::Not(e)
+            Self::Plus(e)
+            | Self::Not(e)
             | Self::BitNot(e)
             | Self::Cast(_, e)
             | Self::IsNull { value: e, .. }

@@ -216,7 +216,8 @@ pub fn round_to(value: f64, digits: u32) -> f64 {
         return value; // there is no fraction to round
     }
     if digits == 0 {
-        return (value + if value < 0.0 { -0.5 } else { 0.5 }).trunc();
+        // Through an integer, so that -0.1 becomes 0.0 and not -0.0.
+        return (value + if value < 0.0 { -0.5 } else { 0.5 }) as i64 as f64;
     }
     let digits = digits.min(30);
     let mut added = rounder(digits as usize);
@@ -434,6 +435,7 @@ mod tests {
         assert_eq!(round_to(-2.5, 0), -3.0);
         assert_eq!(round_to(1.005, 2), 1.01);
         assert_eq!(round_to(0.0, 3), 0.0);
+        assert!(round_to(-0.125, 0).is_sign_positive());
         assert_eq!(round_to(1e300, 2), 1e300);
         assert_eq!(round_to(123.456, 1), 123.5);
     }
