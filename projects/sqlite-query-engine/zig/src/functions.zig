@@ -84,7 +84,7 @@ pub fn call(arena: std.mem.Allocator, diag: *Diag, function: Function, args: []c
         .lower => return .{ .text = try std.ascii.allocLowerString(arena, try value_zig.toText(arena, args[0])) },
         .upper => return .{ .text = try std.ascii.allocUpperString(arena, try value_zig.toText(arena, args[0])) },
         .round => {
-            const places = if (args.len > 1) value_zig.toInt(args[1]) else 0;
+            const places: i64 = if (args.len > 1) shortInt(args[1]) else 0;
             return .fromReal(value_zig.roundReal(value_zig.toReal(args[0]), places));
         },
         .substr => return substr(arena, args),
@@ -167,10 +167,10 @@ fn substr(arena: std.mem.Allocator, args: []const Value) Error!Value {
     const text = try value_zig.toText(arena, args[0]);
     // SQLite has no pointer to an empty blob, and takes that for NULL.
     if (is_blob and text.len == 0) return .null;
-    // Within these bounds no sum below can overflow, and no value is longer.
-    const bound = 1 << 40;
-    var start = std.math.clamp(value_zig.toInt(args[1]), -bound, bound);
-    var count = if (args.len > 2) std.math.clamp(value_zig.toInt(args[2]), -bound, bound) else bound;
+    // No value is longer, and no sum below can overflow.
+    const unlimited = 1 << 40;
+    var start: i64 = shortInt(args[1]);
+    var count: i64 = if (args.len > 2) shortInt(args[2]) else unlimited;
     const negative_count = count < 0;
     if (negative_count) count = -count;
     if (start < 0) {
@@ -199,6 +199,11 @@ fn substr(arena: std.mem.Allocator, args: []const Value) Error!Value {
     }
     const from = skipCharacters(text, 0, @intCast(start));
     return .{ .text = text[from..skipCharacters(text, from, @intCast(count))] };
+}
+
+/// SQLite takes these arguments as 32-bit integers: the high bits are cut off.
+fn shortInt(value: Value) i32 {
+    return @truncate(value_zig.toInt(value));
 }
 
 fn skipCharacters(text: []const u8, from: usize, count: usize) usize {
@@ -289,8 +294,9 @@ test call {
         .{ .substr, &.{ t("hello"), .{ .int = 4 }, .{ .int = -2 } }, "el" },
         .{ .substr, &.{ t("hello"), .{ .int = -9 }, .{ .int = 6 } }, "he" },
         .{ .substr, &.{ t("héllo"), .{ .int = 2 }, .{ .int = 1 } }, "é" },
-        .{ .substr, &.{ t("hello"), .{ .int = value_zig.int_min }, .{ .int = value_zig.int_max } }, "hello" },
-        .{ .substr, &.{ t("hello"), .{ .int = 2 }, .{ .int = value_zig.int_min } }, "h" },
+        .{ .substr, &.{ t("hello"), .{ .int = value_zig.int_min }, .{ .int = value_zig.int_max } }, "" },
+        .{ .substr, &.{ t("hello"), .{ .int = 2 }, .{ .int = value_zig.int_min } }, "" },
+        .{ .substr, &.{ t("hello"), .{ .int = -2147483648 }, .{ .int = 2147483647 } }, "hell" },
         .{ .upper, &.{t("aé")}, "Aé" },
         .{ .replace, &.{ t("a-b-c"), t("-"), t("+") }, "a+b+c" },
         .{ .trim, &.{t("  x ")}, "x" },

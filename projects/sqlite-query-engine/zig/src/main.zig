@@ -54,6 +54,7 @@ pub fn main(init: std.process.Init.Minimal) u8 {
     var threaded: Io.Threaded = .init_single_threaded;
     const io = threaded.io();
     ignoreBrokenPipe();
+    explainLostPages();
     perform(io, init.args, &diag) catch |err| {
         if (err == error.OutOfMemory) diag = .{};
         report(io, if (err == error.OutOfMemory) "out of memory" else diag.message());
@@ -69,6 +70,18 @@ fn ignoreBrokenPipe() void {
         .mask = std.posix.sigemptyset(),
         .flags = 0,
     }, null);
+}
+
+/// A mapped page that cannot be read (a failing disk, a file cut short by someone else) raises SIGBUS.
+fn explainLostPages() void {
+    const handler = struct {
+        fn handle(_: std.posix.SIG) callconv(.c) void {
+            const message = "error: the database file could not be read where it is mapped: it shrank, or the disk failed\n";
+            _ = std.os.linux.write(2, message, message.len);
+            std.os.linux.exit_group(1);
+        }
+    }.handle;
+    std.posix.sigaction(.BUS, &.{ .handler = .{ .handler = handler }, .mask = std.posix.sigemptyset(), .flags = 0 }, null);
 }
 
 /// One line on stderr; an empty message means that there is nobody to tell.
@@ -133,6 +146,7 @@ fn parseArguments(diag: *Diag, args: []const [:0]const u8) Error!Command {
             values.set(option, args[i]);
         }
     }
+    if (values.get(.@"--output")) |path| if (path.len == 0) return diag.bad("--output: empty path", .{});
     const format = values.get(.@"--format") orelse "json";
     const repeats = values.get(.@"--repeats") orelse "1";
     return .{ .run = .{
