@@ -41,7 +41,7 @@ pub struct IndexAccess {
     /// Values of the leading columns, in index order; each prefix is one seek.
     pub prefixes: Vec<Vec<Value<'static>>>,
     pub equal_columns: usize,
-    /// Leading columns that have one value only (the others of the prefix come from an IN).
+    /// Leading columns that have one value in the whole scan: none, if an IN makes several prefixes.
     pub single_columns: usize,
     /// Bounds of the column after the prefix; true when the bound itself is included.
     pub lower: Option<(Value<'static>, bool)>,
@@ -438,9 +438,12 @@ impl Plan<'_> {
     /// Whether the scan yields the wanted order: forwards (false), backwards (true), or not (None).
     fn scan_direction(&self) -> Option<bool> {
         let (fixed, sequence) = self.scan_order()?;
-        let mut sequence = sequence.into_iter();
+        let mut sequence = sequence.into_iter().peekable();
         let mut reverse = None;
         for term in &self.order_by {
+            if sequence.peek().is_none() {
+                break; // no two entries agree in all fields before, so further terms decide nothing
+            }
             let column = scan_column(&term.expr)?;
             let is_text_order =
                 |order: KeyOrder| order.collation == term.order.collation || column == IndexField::Rowid;
@@ -468,9 +471,6 @@ impl Plan<'_> {
         let ascending = KeyOrder { collation: Collation::Binary, descending: false };
         match &self.access {
             Access::OneRow => None,
-            Access::Rowids(rowids) if rowids.len() == 1 => {
-                Some((vec![(IndexField::Rowid, ascending)], Vec::new()))
-            }
             Access::Rowids(_) | Access::RowidRange { .. } => {
                 Some((Vec::new(), vec![(IndexField::Rowid, ascending)]))
             }
@@ -645,7 +645,6 @@ fn index_with_range(table: &Table, constraints: &[Constraint]) -> Option<Choice>
 fn index_choice(table: &Table, number: usize, prefix: &[&Constraint], constraints: &[Constraint]) -> Choice {
     let index = &table.indexes[number];
     let mut implied: Vec<usize> = prefix.iter().map(|c| c.condition).collect();
-    let single_columns = prefix.iter().position(|c| matches!(c.bound, Bound::In(_))).unwrap_or(prefix.len());
     let mut prefixes = vec![Vec::new()];
     for (constraint, order) in prefix.iter().zip(&index.order) {
         let values = match &constraint.bound {
@@ -673,6 +672,7 @@ fn index_choice(table: &Table, number: usize, prefix: &[&Constraint], constraint
         }
     }
     let equal_columns = prefix.len();
+    let single_columns = if prefixes.len() == 1 { equal_columns } else { 0 };
     let access = IndexAccess {
         index: number,
         is_covering: false,
