@@ -101,10 +101,12 @@ class FakeArena:
     def image_bytes(self, arm: str) -> int | None:
         """No images."""
         del arm
+        return None
 
     def image_digest(self, arm: str) -> str | None:
         """No images."""
         del arm
+        return None
 
 
 @dataclass

@@ -1,6 +1,5 @@
 """The order of runs is balanced, reproducible, and stops for the right reasons."""
 
-# ruff: noqa: S311 - simulations are seeded on purpose
 from __future__ import annotations
 
 import math

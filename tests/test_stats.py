@@ -1,6 +1,5 @@
 """The statistics are those of MEASURING.md, agree with SciPy, and say no more than the data does."""
 
-# ruff: noqa: S311 - simulations are seeded on purpose
 from __future__ import annotations
 
 import math

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import platform
 import tarfile
@@ -35,6 +36,8 @@ CA_VARIABLES = (
 )  # fmt: skip
 CHUNK_BYTES = 1 << 20
 TIMEOUT_SECONDS = 600
+logging.getLogger("docker").setLevel(logging.WARNING)  # nox shows what libraries log, down to each path they try
+logging.getLogger("urllib3").setLevel(logging.WARNING)
 ERRORS = (docker.errors.DockerException, requests.RequestException, OSError)
 
 
@@ -263,7 +266,7 @@ def execute(target: Container, argv: Sequence[str], *, cwd: str = "/", env: Mapp
         done: Any = target.exec_run(list(argv), workdir=cwd, environment=dict(env or {}), demux=True)
     out, err = (part or b"" for part in done.output)
     if done.exit_code:
-        tail = tail_text(err + out)
+        tail = tail_text(out + err)
         last = tail.strip().splitlines()[-1] if tail.strip() else "no output"
         raise CommandError(f"{' '.join(argv[:3])}: exit code {done.exit_code}: {last}", tail=tail)
     return bytes(out)
