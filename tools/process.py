@@ -17,6 +17,8 @@ from pathlib import Path
 from tools.errors import CommandError
 
 TAIL_BYTES = 4000
+LAST_WORDS_SECONDS = 5
+SCANS = 10
 KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "TERM", "TMPDIR", "XDG_CACHE_HOME")
 NETWORK_ENVIRONMENT = (
     "SSL_CERT_FILE", "SSL_CERT_DIR", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "CARGO_HTTP_CAINFO",
@@ -75,7 +77,8 @@ def run(
             out, err = process.communicate(stdin, timeout=timeout_seconds)
         except BaseException as error:
             kill_tree(process.pid)
-            process.communicate()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # a daemon that got away may hold our pipes
+                process.communicate(timeout=LAST_WORDS_SECONDS)
             if isinstance(error, subprocess.TimeoutExpired):
                 raise CommandError(f"{words[0]}: no end after {timeout_seconds:g} s") from None
             raise
@@ -97,17 +100,42 @@ def check(
     """
     done = run(argv, cwd=cwd, env=env, stdin=stdin, timeout_seconds=timeout_seconds)
     if done.returncode:
-        tail = tail_text(done.stderr + done.stdout if done.stderr else done.stdout)
+        tail = tail_text(done.stdout + done.stderr)
         last = tail.strip().splitlines()[-1] if tail.strip() else "no output"
         name = " ".join(str(word) for word in argv[:3])
         raise CommandError(f"{name}: exit code {done.returncode}: {last}", tail=tail)
     return done.stdout
 
 
-def kill_tree(session: int) -> None:
-    """Kill every process of the session that `run` opened."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(session, signal.SIGKILL)
+def kill_tree(root: int) -> None:
+    """Kill a process that `run` started, its descendants in whatever session, and the rest of its own session."""
+    for _ in range(SCANS):  # more than once: a process may fork while we look
+        found = _family(root)
+        if not found:
+            return
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _family(root: int) -> set[int]:
+    """Living processes that descend from `root` or are in its session."""
+    parents: dict[int, int] = {}
+    found: set[int] = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            words = path.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        if words[0] in "ZX":
+            continue
+        pid = int(path.parent.name)
+        parents[pid] = int(words[1])
+        if root in {pid, int(words[3])}:
+            found.add(pid)
+    while more := {pid for pid, parent in parents.items() if parent in found and pid not in found}:
+        found |= more
+    return found
 
 
 def tail_text(output: bytes) -> str:
