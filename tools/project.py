@@ -15,6 +15,7 @@ import jsonschema
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
 from tools import fastschema, names
 from tools.errors import ProjectError, UsageError
@@ -36,6 +37,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECTS = ROOT / "projects"
 MAX_YAML_BYTES = 256 * 1024
 MAX_ALIASES = 64
+MAX_DEPTH = 24  # deeper than any project
 
 
 def load(path: Path) -> Project:
@@ -113,13 +115,16 @@ def read_yaml(path: Path) -> CommentedMap:
 
 
 def _refuse_bombs(text: str, path: Path) -> None:
-    """Aliases make trees exponential: count the tokens before anything is composed."""
-    aliases = 0
+    """Aliases make trees exponential, depth makes composing quadratic: look at the events before anything is built."""
+    aliases = depth = 0
     for event in YAML(typ="safe", pure=True).parse(text):
-        if type(event).__name__ == "AliasEvent":
-            aliases += 1
-            if aliases > MAX_ALIASES:
-                raise ProjectError(f"{path}: more than {MAX_ALIASES} YAML aliases")
+        aliases += isinstance(event, AliasEvent)
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        place = f"{path}:{event.start_mark.line + 1}:{event.start_mark.column + 1}"
+        if aliases > MAX_ALIASES:
+            raise ProjectError(f"{place}: more than {MAX_ALIASES} YAML aliases")
+        if depth > MAX_DEPTH:
+            raise ProjectError(f"{place}: nested too deeply")
 
 
 @cache
@@ -130,7 +135,7 @@ def _validator() -> jsonschema.Draft202012Validator:
 
 def _plain(value: Any, depth: int = 0) -> Any:
     """The tree as plain dicts, lists and scalars (what JSON Schema expects)."""
-    if depth > 24:  # noqa: PLR2004 - deeper than any project; a self-referring alias would never end
+    if depth > MAX_DEPTH:  # a self-referring alias would never end
         raise ValueError("nested too deeply")
     if isinstance(value, dict):
         return {str(key): _plain(child, depth + 1) for key, child in value.items()}
