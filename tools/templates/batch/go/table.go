@@ -9,8 +9,8 @@ import (
 
 const (
 	firstSlots     = 1 << 12
-	maxDifferent   = 1 << 22
-	maxStoredBytes = 256 << 20
+	maxDifferent   = 1 << 21
+	maxStoredBytes = 64 << 20
 	// prefixBytes must be readable behind the start of a word that is looked up.
 	prefixBytes = 8
 )

@@ -41,9 +41,9 @@ The answer is a line \"word count\" for each of the N most frequent words: large
 counts first, equal counts in the order of the words' bytes. A word is a run of
 ASCII letters, digits and bytes from 0x80 on; ASCII letters are lower-cased.
 
-Memory: about 1 MiB and 80 bytes a different word, whatever the size of the text.
-Words of more than 65536 bytes, more than 4194304 different words and more than
-268435456 bytes of different words are refused.
+Memory: less than 1 GiB, whatever the size of the text; 50,000 different words take
+20 MiB. Words of more than 65536 bytes, more than 2097152 different words and more
+than 67108864 bytes of different words are refused.
 
 Without --output -, statistics and the XXH64 digest of the answer are printed.
 Exit code: 0 done, 2 bad usage or bad input, 1 the machine failed.

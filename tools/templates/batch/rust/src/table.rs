@@ -5,8 +5,8 @@ use std::hash::{BuildHasher, RandomState};
 use crate::failure::{Result, bad_request, machine_failure};
 
 const FIRST_SLOTS: usize = 1 << 12;
-const MAX_DIFFERENT: usize = 1 << 22;
-const MAX_STORED_BYTES: usize = 256 << 20;
+const MAX_DIFFERENT: usize = 1 << 21;
+const MAX_STORED_BYTES: usize = 64 << 20;
 /// What must be readable behind the start of a word that is looked up.
 pub const PREFIX_BYTES: usize = 8;
 

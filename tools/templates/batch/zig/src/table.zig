@@ -4,8 +4,8 @@ const std = @import("std");
 const failure = @import("failure.zig");
 
 const first_slots = 1 << 12;
-const different_max = 1 << 22;
-const stored_bytes_max = 256 << 20;
+const different_max = 1 << 21;
+const stored_bytes_max = 64 << 20;
 /// What must be readable behind the start of a word that is looked up.
 pub const prefix_bytes = 8;
 
