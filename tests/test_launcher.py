@@ -70,12 +70,12 @@ def running(launcher: LauncherClient, server: Started) -> bool:
 
 def shell(script: str, **more: object) -> LaunchRequest:
     """Make a request that runs a shell script."""
-    return LaunchRequest((SH, "-c", script), env={"PATH": "/usr/bin:/bin"}, **more)  # type: ignore[arg-type]
+    return LaunchRequest((SH, "-c", script), env={"PATH": "/usr/bin:/bin"}, **more)  # type: ignore[arg-type]  # a pipe, or fields of any type
 
 
 def python(script: str, **more: object) -> LaunchRequest:
     """Make a request that runs a Python script."""
-    return LaunchRequest((sys.executable, "-I", "-c", script), **more)  # type: ignore[arg-type]
+    return LaunchRequest((sys.executable, "-I", "-c", script), **more)  # type: ignore[arg-type]  # a pipe, or fields of any type
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
@@ -344,7 +344,7 @@ def nobody(binary: Path, request: pytest.FixtureRequest) -> Iterator[LauncherCli
         )
         with (
             subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, user=65534, group=65534) as child,
-            LauncherClient(child.stdin, child.stdout) as connected,  # type: ignore[arg-type]
+            LauncherClient(child.stdin, child.stdout) as connected,  # type: ignore[arg-type]  # a pipe, or fields of any type
         ):
             yield connected
 

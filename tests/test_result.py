@@ -36,7 +36,7 @@ def test_load_gives_frozen_dataclasses(tmp_path: Path) -> None:
     assert len(case.samples.wall_ns) == 5 * 12
     assert sorted(case.samples.by_round("go")) == list(range(12))
     with pytest.raises(dataclasses.FrozenInstanceError):
-        loaded.slug = "other"  # type: ignore[misc]
+        loaded.slug = "other"  # type: ignore[misc]  # that it is frozen is the test
 
 
 def test_write_refuses_to_overwrite(tmp_path: Path) -> None:

@@ -560,7 +560,7 @@ def test_no_result_injects_anything_anywhere(value: str) -> None:
     loaded: Result = result.from_tree(_poison(builders.tree(), value), Path("x.json"))
     evidence = Evidence(loaded, frozenset({"go"}))
     evidences = Evidences([], [])
-    evidences.of = lambda row, _="bench": evidence if row.alias == "sqlite" else None  # type: ignore[method-assign, assignment]
+    evidences.of = lambda row, _="bench": evidence if row.alias == "sqlite" else None  # type: ignore[method-assign, assignment]  # a stand-in
     every: list[Callable[[Evidences], str]] = list(tables.OVERVIEW.values())
     for text in [project_tables.results(evidence), *(block(evidences) for block in every)]:
         assert "<" not in text.replace("<br>", "")

@@ -112,7 +112,7 @@ def _surely_fits() -> Callable[[Any], bool] | None:
 def _validator() -> jsonschema.Draft202012Validator:
     """Make the validator; 1.0 is no integer."""
     checker = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
-    kind = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=checker)  # type: ignore[no-untyped-call]
+    kind = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=checker)  # type: ignore[no-untyped-call]  # no types there
     validator: jsonschema.Draft202012Validator = kind(_schema(), format_checker=kind.FORMAT_CHECKER)
     return validator
 

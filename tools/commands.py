@@ -42,7 +42,7 @@ def new_project(title: str, number: str, group: str, alias: str, kind: str, lang
 @_task
 def list_projects(*, as_json: bool) -> None:
     """Projects with lanes, status and staleness."""
-    from tools import listing  # noqa: PLC0415
+    from tools import listing  # noqa: PLC0415 - as above
 
     rows = listing.rows()
     if as_json:
@@ -54,9 +54,9 @@ def list_projects(*, as_json: bool) -> None:
 @_task
 def plan(project: str, runner: str, *, as_json: bool) -> None:
     """The cells of one project or all."""
-    from tools import flow  # noqa: PLC0415
-    from tools import plan as cells  # noqa: PLC0415
-    from tools.project import find, load_all  # noqa: PLC0415
+    from tools import flow  # noqa: PLC0415 - as above
+    from tools import plan as cells  # noqa: PLC0415 - as above
+    from tools.project import find, load_all  # noqa: PLC0415 - as above
 
     projects = [find(project)] if project else load_all()
     found = list(map(str, cells.cells(projects, flow.Options(), runner)))
@@ -69,7 +69,7 @@ def plan(project: str, runner: str, *, as_json: bool) -> None:
 @_task
 def doctor(*, install: bool, as_json: bool) -> None:
     """Findings about this machine; a problem makes the exit code 1."""
-    from tools import doctor as machine  # noqa: PLC0415
+    from tools import doctor as machine  # noqa: PLC0415 - as above
 
     found = machine.findings(install=install)
     if as_json:
@@ -85,8 +85,8 @@ def doctor(*, install: bool, as_json: bool) -> None:
 @_task
 def matrix(changed_since: str | None) -> None:
     """The job matrix on one line, as Actions wants it."""
-    from tools import matrix as jobs  # noqa: PLC0415
-    from tools.project import load_all  # noqa: PLC0415
+    from tools import matrix as jobs  # noqa: PLC0415 - as above
+    from tools.project import load_all  # noqa: PLC0415 - as above
 
     sys.stdout.write(json.dumps({"include": jobs.include(load_all(), changed_since)}) + "\n")
 
@@ -94,8 +94,8 @@ def matrix(changed_since: str | None) -> None:
 @_task
 def validate() -> None:
     """Every project file and every result file."""
-    from tools import validate as results  # noqa: PLC0415
-    from tools.project import load_all  # noqa: PLC0415
+    from tools import validate as results  # noqa: PLC0415 - as above
+    from tools.project import load_all  # noqa: PLC0415 - as above
 
     projects = load_all()
     sys.stdout.write(f"{len(projects)} projects and {results.validate()} result files are valid\n")
@@ -104,7 +104,7 @@ def validate() -> None:
 @_task
 def tables(*, check: bool, force: bool) -> None:
     """Rewrite the documents, or only compare."""
-    from tools import tables as documents  # noqa: PLC0415
+    from tools import tables as documents  # noqa: PLC0415 - as above
 
     if check:
         documents.check()
@@ -117,8 +117,8 @@ def tables(*, check: bool, force: bool) -> None:
 @_task
 def clean(*, everything: bool) -> None:
     """Remove leftovers of killed runs; with `everything` also caches of this checkout."""
-    from tools import files, temporary  # noqa: PLC0415
-    from tools.runners import engine  # noqa: PLC0415
+    from tools import files, temporary  # noqa: PLC0415 - as above
+    from tools.runners import engine  # noqa: PLC0415 - as above
 
     removed = [str(path) for path in [*temporary.sweep(), *files.sweep(caches.ROOT)]]
     if engine.answers():

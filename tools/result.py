@@ -96,7 +96,7 @@ def from_tree(tree: Mapping[str, Any], path: Path) -> Result:
 
 def _make(kind: type[Made], raw: Mapping[str, Any], **extra: Any) -> Made:
     """Fill the fields of a dataclass from a tree, lists as tuples; `extra` is already made."""
-    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]  # any dataclass
     plain = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items() if key in names}
     return kind(**{**plain, **extra})
 

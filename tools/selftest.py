@@ -181,7 +181,7 @@ def error_rates(trials: int, rng: random.Random) -> Iterator[Finding]:
             for _ in range(trials):
                 machine = Machine(disturbance, rng)
                 factors = (1.0, 1.0, ratio, 1.3)
-                samples = measured(lambda order, m=machine, f=factors: m.round(order, f), rng.getrandbits(32))  # type: ignore[misc]
+                samples = measured(lambda order, m=machine, f=factors: m.round(order, f), rng.getrandbits(32))  # type: ignore[misc]  # defaults bind the loop
                 counts[judged(samples)] += 1
                 rounds += len(samples[0])
             yield from _rates(disturbance, ratio, counts, rounds / trials, wrong)

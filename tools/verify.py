@@ -73,7 +73,7 @@ def answers(
 
 def _hopeless(found: Verification) -> bool:
     """Enough is known; an arm that hangs on every question must not hold up the others."""
-    return len(found.failures) >= KEPT_FAILURES or sum("no end after" in reason for _, reason in found.failures) > 2  # noqa: PLR2004
+    return len(found.failures) >= KEPT_FAILURES or sum("no end after" in reason for _, reason in found.failures) > 2  # noqa: PLR2004 - the third hang
 
 
 def _run(

@@ -197,7 +197,7 @@ class _DockerArena:
     def run(self, run: Run) -> LaunchReply:
         arm = self._arms[run.arm]
         words = [*arm.interpreter, f"/deadheat/{arm.source.slug}", *Places("/data", "/out").apply(run.args)]
-        env = {"LANG": "C.UTF-8", "PATH": "/usr/bin:/bin", "TMPDIR": "/tmp", PADDING_NAME: "x" * run.padding_bytes}  # noqa: S108
+        env = {"LANG": "C.UTF-8", "PATH": "/usr/bin:/bin", "TMPDIR": "/tmp", PADDING_NAME: "x" * run.padding_bytes}  # noqa: S108 - as above
         if arm.interpreter:
             words[0] = f"/usr/bin/{arm.interpreter[0]}"
             env["PYTHONPATH"] = images.PYTHON_PATH
