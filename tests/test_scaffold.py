@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from ruamel.yaml import YAML
 
-from tools import build, caches, flow, matrix, names, project, rows, runners, scaffold
+from tools import build, caches, flow, matrix, names, project, rows, runners, scaffold, wish
 from tools.errors import DeadheatError, ScaffoldError, UsageError, WriteError
 from tools.scaffold import Wish
 
@@ -45,7 +45,7 @@ def root(tmp_path: Path) -> Path:
 
 def settled(title: str = "Word counter", **changes: Any) -> scaffold.Place:
     """What a wish comes to beside the planned systems."""
-    return scaffold.settle(replace(WISH, title=title, **changes), PLANNED)
+    return wish.settle(replace(WISH, title=title, **changes), PLANNED)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -133,7 +133,7 @@ def test_any_title_is_made_a_safe_name_or_refused(title: str) -> None:
 def test_every_accepted_title_comes_back(rest: str) -> None:
     """YAML, Go, Rust, Zig and Markdown all give the title that went in."""
     title = " ".join(f"Any {rest}".split())
-    assume(not any(char in title for char in scaffold.REFUSED))
+    assume(not any(char in title for char in wish.REFUSED))
     try:
         place = settled(title)
     except ScaffoldError:
@@ -335,12 +335,12 @@ def invalid_project(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 
 def lost_title(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """A template that says another title than the one asked for."""
-    text = (scaffold.TEMPLATES / "project" / "project.yaml").read_text()
+    text = (wish.TEMPLATES / "project" / "project.yaml").read_text()
     _template(monkeypatch, folder, "project/project.yaml", text.replace("@@title_quoted@@", "Another"))
 
 
 def _template(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, text: str) -> None:
-    shutil.copytree(scaffold.TEMPLATES, folder / "templates")
+    shutil.copytree(wish.TEMPLATES, folder / "templates")
     (folder / "templates" / name).write_text(text)
     monkeypatch.setattr(scaffold, "TEMPLATES", folder / "templates")
 
