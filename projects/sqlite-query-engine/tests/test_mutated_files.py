@@ -120,6 +120,7 @@ def test_mutants(batch: int, page_bytes: int, tmp_path: Path, lane_commands: dic
     make_sound(sound, page_bytes, dice)
     content = bytearray(sound.read_bytes())
     failures: list[str] = []
+    peak_before = children_peak_bytes()
     for number in range(MUTANTS_PER_TEST):
         path = tmp_path / f"mutant-{number}.db"
         path.write_bytes(mutate(content, page_bytes, dice))
@@ -132,7 +133,13 @@ def test_mutants(batch: int, page_bytes: int, tmp_path: Path, lane_commands: dic
         pytest.fail(
             f"{len(failures)} bad ends, the first of them:\n" + "\n".join(failures[:SHOWN_FAILURES]), pytrace=False
         )
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < MEMORY_BYTES
+    # A high-water mark of all children: a compiler that built the lanes in this session may have set it higher before.
+    assert children_peak_bytes() <= max(peak_before, MEMORY_BYTES)
+
+
+def children_peak_bytes() -> int:
+    """Return the largest memory that any child of this process has had."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
 
 
 def complaints_about(path: Path, query: str, lanes: dict[str, list[str]]) -> list[str]:
