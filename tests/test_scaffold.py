@@ -149,7 +149,8 @@ def test_every_accepted_title_comes_back(rest: str) -> None:
     assert not re.search(r'(?<!\\)"', literal[1])
     heading = MarkdownIt("commonmark").parse(made["README.md"])[1]
     shown = "".join(child.content for child in heading.children or ())
-    assert shown.replace("\uff20", "@") == title  # tools.markdown defuses mentions by a wide @
+    wide = str.maketrans("@", "\uff20")  # tools.markdown defuses mentions by a wide @
+    assert shown == title.translate(wide)
 
 
 # --- number, group, alias, languages ---------------------------------------------------------------------------------
@@ -384,6 +385,16 @@ def test_a_folder_made_meanwhile_is_kept(root: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(ScaffoldError, match="exists already"):
         scaffold.run(WISH, root)
     assert tree(root / "projects") == {"word-counter/theirs": b"kept"}
+
+
+def test_what_a_killed_run_left_goes_away_with_the_next(root: Path) -> None:
+    """A leftover names its process: it is removed when that is gone, and nothing else is."""
+    projects = root / "projects"
+    keep = [f".b.{os.getpid()}-x.deadheat-tmp", ".c.deadheat-tmp", ".d.999999999-x"]
+    for name in [".a.999999999-x.deadheat-tmp", *keep]:
+        (projects / name / "a").mkdir(parents=True)
+    scaffold.run(WISH, root)
+    assert sorted(path.name for path in projects.iterdir()) == sorted([*keep, "word-counter"])
 
 
 # --- asking ----------------------------------------------------------------------------------------------------------

@@ -6,7 +6,9 @@ loaded as any other, and only then the folder gets its name. Nothing that exists
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -21,6 +23,7 @@ from tools.wish import COMMON, NUMBER, TEMPLATES, Place, Wish, check_kind, known
 __all__ = ["Place", "Wish", "interview", "render", "run", "write"]
 
 PLACEHOLDER = re.compile(r"@@([a-z_]+)@@")
+LEFTOVER = re.compile(r"\.[a-z0-9-]+\.([0-9]+)-.+" + re.escape(files.TEMPORARY_SUFFIX))
 PARITY = "{library: own, threads: 1, level: null, batching: null, durability: null, io: read}"
 Ask = Callable[[str], str]
 
@@ -198,8 +201,10 @@ def write(projects: Path, place: Place, contents: dict[str, str]) -> Path:
     _refuse_existing(folder)
     try:
         projects.mkdir(parents=True, exist_ok=True)
+        _sweep(projects)
+        prefix = f".{place.slug}.{os.getpid()}-"
         with tempfile.TemporaryDirectory(
-            prefix=f".{place.slug}.", suffix=files.TEMPORARY_SUFFIX, dir=projects, ignore_cleanup_errors=True
+            prefix=prefix, suffix=files.TEMPORARY_SUFFIX, dir=projects, ignore_cleanup_errors=True
         ) as staging:
             staged = Path(staging) / place.slug  # one level deeper: a killed run's leftover is no project
             files.atomic_write_all({staged / name: text for name, text in contents.items()})
@@ -210,6 +215,14 @@ def write(projects: Path, place: Place, contents: dict[str, str]) -> Path:
         why = error.strerror or error
         raise WriteError(f"cannot make {folder}: {why}", remedy="free the disk or fix the permissions") from error
     return folder
+
+
+def _sweep(projects: Path) -> None:
+    """Remove what killed runs left here; the name of a leftover says whose it is."""
+    for path in projects.glob(f".*{files.TEMPORARY_SUFFIX}"):
+        owner = LEFTOVER.fullmatch(path.name)
+        if owner and path.is_dir() and not path.is_symlink() and not Path(f"/proc/{owner[1]}").exists():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _refuse_existing(folder: Path) -> None:
