@@ -7,13 +7,14 @@ what a killed one left. Files travel as tar streams through the API, never as bi
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import logging
 import os
 import platform
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
@@ -55,6 +56,7 @@ def client() -> docker.DockerClient:
         raise RunnerError(
             f"no Docker engine answers: {_cause(error)}", remedy="start dockerd, or use --runner host"
         ) from error
+    atexit.register(_remove_own)
     return found
 
 
@@ -114,32 +116,44 @@ def _is_orphan(labels: Mapping[str, str]) -> bool:
     return node == platform.node() and rest.isdigit() and _start_time(int(rest)) != start
 
 
-def labels(**extra: str) -> dict[str, str]:
-    """Labels of everything temporary."""
-    return {LABEL: "1", OWNER: owner(), **extra}
+def _is_cache(labels: Mapping[str, str]) -> bool:
+    return labels.get(CACHE) == "1"
+
+
+def labels() -> dict[str, str]:
+    """Labels of everything temporary; what is made from a cached image would inherit the label of a cache."""
+    return {LABEL: "1", OWNER: owner(), CACHE: "0"}
 
 
 def sweep(*, everything: bool = False, caches: bool = False) -> list[str]:
     """Remove what killed runs left (or everything of ours); the names of what was removed."""
+    with explained("removing leftovers"):
+        return _remove_all(lambda found: caches if _is_cache(found) else everything or _is_orphan(found))
+
+
+def _remove_own() -> None:
+    """At exit: what Ctrl-C in the middle of a request left, which the engine made and whose id we never heard."""
+    with contextlib.suppress(*ERRORS):
+        _remove_all(lambda found: not _is_cache(found) and found.get(OWNER) == owner())
+
+
+def _remove_all(doomed: Callable[[Mapping[str, str]], bool]) -> list[str]:
     removed = []
     only: dict[str, str | list[str] | bool] = {"label": LABEL}
-    with explained("removing leftovers"):
-        for container in client().containers.list(all=True, filters=only, ignore_removed=True):
-            if everything or _is_orphan(container.labels):
-                removed.append(f"container {container.name}")
-                remove(container)
-        for volume in client().volumes.list(filters=only):
-            found = volume.attrs.get("Labels") or {}
-            if (CACHE in found and caches) or (CACHE not in found and (everything or _is_orphan(found))):
-                with contextlib.suppress(docker.errors.APIError):
-                    volume.remove(force=True)
-                    removed.append(f"volume {volume.name}")
-        for image in client().images.list(filters=only):
-            found = image.labels or {}
-            if (CACHE in found and caches) or (CACHE not in found and (everything or _is_orphan(found))):
-                with contextlib.suppress(docker.errors.APIError):
-                    client().images.remove(str(image.id), force=True)
-                    removed.append(f"image {image.short_id}")
+    for container in client().containers.list(all=True, filters=only, ignore_removed=True):
+        if doomed(container.labels):
+            removed.append(f"container {container.name}")
+            remove(container)
+    for volume in client().volumes.list(filters=only):
+        if doomed(volume.attrs.get("Labels") or {}):
+            with contextlib.suppress(docker.errors.APIError):
+                volume.remove(force=True)
+                removed.append(f"volume {volume.name}")
+    for image in client().api.images(filters=only):  # not images.list, which fails when one goes while it looks
+        if doomed(image["Labels"] or {}):
+            with contextlib.suppress(docker.errors.APIError):
+                client().images.remove(image["Id"], force=True)
+                removed.append(f"image {image['Id']}")
     return removed
 
 
