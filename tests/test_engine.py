@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +15,7 @@ import docker.errors
 import pytest
 from docker.models.containers import Container
 
+from tools.caches import ROOT
 from tools.errors import CommandError, RunnerError
 from tools.runners import engine, images
 
@@ -225,3 +229,42 @@ def test_engine_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch
         assert not engine.answers()
     finally:
         engine.client.cache_clear()
+
+
+@needs_engine
+def test_what_a_cached_image_gave_is_not_a_cache(image: str, tmp_path: Path) -> None:
+    """An arm's image made from a cached one is temporary, although images inherit labels."""
+    (tmp_path / "program").write_bytes(b"x")
+    program = tmp_path / "program"
+    with engine.container(image, ["true"], start=False) as made:
+        cached = str(made.commit(conf={"Labels": {engine.LABEL: "1", engine.CACHE: "1"}}).id)
+    try:
+        with images.arm(cached, "job", program, program) as arm:
+            labels = engine.client().images.get(arm).labels
+            assert not engine._is_cache(labels)
+            assert labels[engine.OWNER] == engine.owner()
+            assert engine._is_cache(engine.client().images.get(cached).labels)
+    finally:  # the engine may have removed it with its child: it has no name
+        with contextlib.suppress(docker.errors.ImageNotFound):
+            engine.client().images.remove(cached, force=True)
+
+
+NAMELESS = """\
+import sys
+from tools.runners import engine
+labels = engine.labels()
+print(engine.owner())
+engine.client().volumes.create(labels=labels)
+engine.client().containers.create(sys.argv[1], ["true"], labels=labels)
+raise KeyboardInterrupt
+"""
+
+
+@needs_engine
+def test_what_was_made_but_never_named_goes_at_exit(image: str) -> None:
+    """Ctrl-C in the middle of a request: the engine made it, we never heard its id, and yet it goes."""
+    done = subprocess.run([sys.executable, "-c", NAMELESS, image], cwd=ROOT, capture_output=True, check=False)
+    owner: dict[str, str | list[str] | bool] = {"label": f"{engine.OWNER}={done.stdout.decode().strip()}"}
+    assert b"KeyboardInterrupt" in done.stderr
+    assert engine.client().containers.list(all=True, filters=owner) == []
+    assert engine.client().volumes.list(filters=owner) == []
