@@ -10,7 +10,8 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,9 @@ NETWORK_ENVIRONMENT = (
     "NO_PROXY", "PIP_INDEX_URL", "PIP_FIND_LINKS", "GOPROXY", "GOSUMDB", "GONOSUMDB",
 )  # fmt: skip
 """What people behind a company proxy set; passed on to steps that fetch."""
+
+
+Release = Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -65,22 +69,31 @@ def run(
         CommandError: the program does not exist, or ran into the timeout.
     """
     words = [str(word) for word in argv]
-    try:
-        process = subprocess.Popen(
-            words, cwd=cwd, env=dict(env) if env is not None else clean_environment(),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
-    except OSError as error:
-        raise CommandError(f"{words[0]}: cannot start: {error.strerror}") from error
+    with _interrupt_held() as release:
+        try:
+            process = subprocess.Popen(
+                words, cwd=cwd, env=dict(env) if env is not None else clean_environment(),
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            raise CommandError(f"{words[0]}: cannot start: {error.strerror}") from error
+        return _finish(process, words[0], stdin, timeout_seconds, release)
+
+
+def _finish(
+    process: subprocess.Popen[bytes], name: str, stdin: bytes, timeout_seconds: float | None, release: Release
+) -> Finished:
+    """Wait for the end, or bring it about."""
     with process:
         try:
+            release()
             out, err = process.communicate(stdin, timeout=timeout_seconds)
         except BaseException as error:
             kill_tree(process.pid)
             with contextlib.suppress(subprocess.TimeoutExpired):  # a daemon that got away may hold our pipes
                 process.communicate(timeout=LAST_WORDS_SECONDS)
             if isinstance(error, subprocess.TimeoutExpired):
-                raise CommandError(f"{words[0]}: no end after {timeout_seconds:g} s") from None
+                raise CommandError(f"{name}: no end after {timeout_seconds:g} s") from None
             raise
     return Finished(process.returncode, out, err)
 
@@ -105,6 +118,27 @@ def check(
         name = " ".join(str(word) for word in argv[:3])
         raise CommandError(f"{name}: exit code {done.returncode}: {last}", tail=tail)
     return done.stdout
+
+
+@contextlib.contextmanager
+def _interrupt_held() -> Iterator[Release]:
+    """Ctrl-C waits until `release`: between a fork and the moment where we know the child, nobody could end it."""
+    usual = signal.default_int_handler
+    if signal.getsignal(signal.SIGINT) is not usual or threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    seen: list[int] = []
+
+    def release() -> None:
+        signal.signal(signal.SIGINT, usual)
+        if seen:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, lambda number, _: seen.append(number))
+    try:
+        yield release
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 def kill_tree(root: int) -> None:
