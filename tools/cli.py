@@ -27,7 +27,7 @@ class _Parser(argparse.ArgumentParser):
 
 def duration(text: str) -> float:
     """`90`, `90s`, `5m`, `1h` in seconds."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smh]?)", text)
     if match is None or float(match[1]) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 90s, 5m or 1h")
     return float(match[1]) * SECONDS[match[2]]
