@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from tools import names
 
+for _library in ("docker", "urllib3", "markdown_it", "asyncio"):  # nox shows whatever libraries log, down to DEBUG
+    logging.getLogger(_library).setLevel(logging.WARNING)
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["tests"]
 STEPS = {

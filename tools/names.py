@@ -5,11 +5,17 @@ Only the two lines are read here; the whole file is checked against its schema b
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 PROJECTS = Path(__file__).resolve().parent.parent / "projects"
-LINE = re.compile(r"^(alias|title):[ \t]*(['\"]?)([^'\"#\n]{1,80}?)\2[ \t]*(?:#.*)?$", re.MULTILINE)
+LINE = re.compile(
+    r"""^(?P<key>alias|title):[ \t]*"""
+    r"""(?:"(?P<double>(?:[^"\\\n]|\\.)*)"|'(?P<single>(?:[^'\n]|'')*)'|(?P<plain>[^\n]*?))"""
+    r"""[ \t]*(?:[ \t]\#[^\n]*)?$""",
+    re.MULTILINE,
+)
 ALIAS = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -22,7 +28,18 @@ def entries(root: Path = PROJECTS) -> list[tuple[str, str, Path]]:
     """(alias, title, project.yaml) of every project, in the order of the folders."""
     found = []
     for path in sorted(root.glob("*/project.yaml")):
-        values = {match[1]: match[3] for match in LINE.finditer(path.read_text(encoding="utf-8", errors="replace"))}
+        text = path.read_text(encoding="utf-8", errors="replace")
+        values = {match["key"]: _scalar(match) for match in LINE.finditer(text)}
         if ALIAS.fullmatch(alias := values.get("alias", "")):
             found.append((alias, values.get("title", alias), path))
     return found
+
+
+def _scalar(match: re.Match[str]) -> str:
+    """The value of a YAML scalar on one line; what is no valid scalar is shown as it stands."""
+    if match["double"] is not None:
+        try:
+            return str(json.loads(f'"{match["double"]}"'))
+        except ValueError:
+            return match["double"]
+    return match["single"].replace("''", "'") if match["single"] is not None else match["plain"]
