@@ -39,27 +39,51 @@ pub struct Typed {
     pub collation: Option<Collation>,
     /// The collation was written with COLLATE, here or below.
     is_explicit: bool,
+    /// No column and no aggregate is below, so the value is the same for every row.
+    is_constant: bool,
 }
 
 impl Typed {
-    fn plain(expr: Expr) -> Self {
-        Self { expr, affinity: None, collation: None, is_explicit: false }
+    fn constant(value: Value<'static>) -> Self {
+        Self {
+            expr: Expr::Constant(value),
+            affinity: None,
+            collation: None,
+            is_explicit: false,
+            is_constant: true,
+        }
     }
 
     /// An operator or function over `parts` passes on the collation of the first part that has an
     /// explicit one.
-    fn over<'t>(expr: Expr, parts: impl IntoIterator<Item = &'t Trait>) -> Self {
-        let explicit = parts.into_iter().find(|part| part.is_explicit);
+    fn over(expr: Expr, parts: &[Trait]) -> Self {
+        let explicit = parts.iter().find(|part| part.is_explicit);
         Self {
             expr,
             affinity: None,
             collation: explicit.and_then(|part| part.collation),
             is_explicit: explicit.is_some(),
+            is_constant: parts.iter().all(|part| part.is_constant),
         }
     }
 
     fn traits(&self) -> Trait {
-        Trait { affinity: self.affinity, collation: self.collation, is_explicit: self.is_explicit }
+        Trait {
+            affinity: self.affinity,
+            collation: self.collation,
+            is_explicit: self.is_explicit,
+            is_constant: self.is_constant,
+        }
+    }
+
+    /// A constant is computed now, whatever it is written with. One that fails stays as it is: it is
+    /// an error only if a row meets it.
+    fn folded(self) -> Self {
+        if !self.is_constant || matches!(self.expr, Expr::Constant(_)) {
+            return self;
+        }
+        let value = self.expr.eval(&Context::Nothing).map(Value::into_owned);
+        Self { expr: value.map_or(self.expr, Expr::Constant), ..self }
     }
 }
 
@@ -69,6 +93,7 @@ pub struct Trait {
     affinity: Option<Affinity>,
     collation: Option<Collation>,
     is_explicit: bool,
+    is_constant: bool,
 }
 
 /// The terms of comparing two expressions: an explicit collation wins, then the left one's.
@@ -138,8 +163,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn expr(&mut self, syntax: &'a parser::Expr) -> Result<Typed> {
-        let typed = self.unfolded(syntax)?;
-        Ok(Typed { expr: folded(typed.expr), ..typed })
+        Ok(self.unfolded(syntax)?.folded())
     }
 
     fn boxed(&mut self, syntax: &'a parser::Expr) -> Result<(Box<Expr>, Trait)> {
@@ -151,11 +175,11 @@ impl<'a> Compiler<'a> {
     fn unfolded(&mut self, syntax: &'a parser::Expr) -> Result<Typed> {
         use parser::Expr as S;
         Ok(match syntax {
-            S::Null => Typed::plain(Expr::Constant(Value::Null)),
-            S::Integer(i) => Typed::plain(Expr::Constant(Value::Int(*i))),
-            S::Real(r) => Typed::plain(Expr::Constant(Value::real(*r))),
-            S::String(s) => Typed::plain(Expr::Constant(Value::text(s.clone().into_bytes()))),
-            S::Blob(b) => Typed::plain(Expr::Constant(Value::blob(b.clone()))),
+            S::Null => Typed::constant(Value::Null),
+            S::Integer(i) => Typed::constant(Value::Int(*i)),
+            S::Real(r) => Typed::constant(Value::real(*r)),
+            S::String(s) => Typed::constant(Value::text(s.clone().into_bytes())),
+            S::Blob(b) => Typed::constant(Value::blob(b.clone())),
             S::Column(name) => self.column(name)?,
             S::Unary(op, operand) => self.unary(*op, operand)?,
             S::Binary(op, left, right) => self.binary(*op, left, right)?,
@@ -215,13 +239,13 @@ impl<'a> Compiler<'a> {
             }
         }
         if name.bare && column.eq_ignore_ascii_case("true") {
-            return Ok(Typed::plain(Expr::Constant(Value::Int(1))));
+            return Ok(Typed::constant(Value::Int(1)));
         }
         if name.bare && column.eq_ignore_ascii_case("false") {
-            return Ok(Typed::plain(Expr::Constant(Value::Int(0))));
+            return Ok(Typed::constant(Value::Int(0)));
         }
         if name.maybe_string {
-            return Ok(Typed::plain(Expr::Constant(Value::text(column.clone().into_bytes()))));
+            return Ok(Typed::constant(Value::text(column.clone().into_bytes())));
         }
         let full = table.as_ref().map_or_else(|| column.clone(), |t| format!("{t}.{column}"));
         Err(Error::input(format!("no such column: {full}")))
@@ -246,6 +270,7 @@ impl<'a> Compiler<'a> {
             affinity: Some(column.affinity),
             collation: Some(collation),
             is_explicit: false,
+            is_constant: false,
         })
     }
 
@@ -258,7 +283,7 @@ impl<'a> Compiler<'a> {
         if op == UnaryOp::Negate
             && let parser::Expr::Real(r) = operand
         {
-            return Ok(Typed::plain(Expr::Constant(Value::real(-r))));
+            return Ok(Typed::constant(Value::real(-r)));
         }
         let (operand, traits) = self.boxed(operand)?;
         let expr = match op {
@@ -315,14 +340,24 @@ impl<'a> Compiler<'a> {
         high: &'a parser::Expr,
         negated: bool,
     ) -> Result<Typed> {
-        // Evaluating the value twice gives what evaluating it once would: there are no side effects.
-        let (first, second) = (self.expr(value)?, self.expr(value)?);
+        let value = self.expr(value)?;
         let (low, high) = (self.expr(low)?, self.expr(high)?);
-        let traits = [first.traits(), low.traits(), high.traits()];
-        let both = Expr::And(Box::new([
-            compared(Comparison::GreaterEqual, terms_of(traits[0], traits[1]), first.expr, low.expr),
-            compared(Comparison::LessEqual, terms_of(traits[0], traits[2]), second.expr, high.expr),
-        ]));
+        let traits = [value.traits(), low.traits(), high.traits()];
+        let terms = [terms_of(traits[0], traits[1]), terms_of(traits[0], traits[2])];
+        // Two comparisons of a column can become the bounds of a scan. Another value is computed once:
+        // nested, computing it twice would double the work at every level.
+        let second = match &value.expr {
+            Expr::Column(column) => Some(Expr::Column(*column)),
+            Expr::Rowid => Some(Expr::Rowid),
+            _ => None,
+        };
+        let both = match second {
+            Some(second) => Expr::And(Box::new([
+                compared(Comparison::GreaterEqual, terms[0], value.expr, low.expr),
+                compared(Comparison::LessEqual, terms[1], second, high.expr),
+            ])),
+            None => Expr::Between(terms, Box::new([value.expr, low.expr, high.expr])),
+        };
         Ok(Typed::over(if negated { Expr::Not(Box::new(both)) } else { both }, &traits))
     }
 
@@ -334,7 +369,7 @@ impl<'a> Compiler<'a> {
     ) -> Result<Typed> {
         let value = self.expr(value)?;
         let mut traits = vec![value.traits()];
-        let terms = Terms {
+        let mut terms = Terms {
             affinity: value.affinity.unwrap_or(Affinity::Blob),
             collation: value.collation.unwrap_or(Collation::Binary),
         };
@@ -346,6 +381,12 @@ impl<'a> Compiler<'a> {
                 Expr::Constant(v) => Expr::Constant(v.for_comparison(terms.affinity)),
                 other => other,
             });
+        }
+        // To SQLite, a list of one constant is an equality, where the right side's COLLATE counts.
+        if let [only] = syntax
+            && self.is_constant_syntax(only)
+        {
+            terms.collation = terms_of(traits[0], traits[1]).collation;
         }
         let mut keys = None;
         if list.len() > LONG_LIST && list.iter().all(|e| matches!(e, Expr::Constant(_))) {
@@ -361,13 +402,40 @@ impl<'a> Compiler<'a> {
         Ok(Typed::over(Expr::In(Box::new(InList { value: value.expr, list, terms, negated, keys })), &traits))
     }
 
+    /// What SQLite's parser takes for a constant, before it knows names: no function (LIKE is one) and
+    /// no name but TRUE and FALSE.
+    fn is_constant_syntax(&self, syntax: &parser::Expr) -> bool {
+        use parser::Expr as S;
+        let is_constant = |e: &parser::Expr| self.is_constant_syntax(e);
+        match syntax {
+            S::Null | S::Integer(_) | S::Real(_) | S::String(_) | S::Blob(_) => true,
+            S::Column(_) => self.truth_literal(syntax).is_some(),
+            S::Like { .. } | S::Call { .. } => false,
+            S::Unary(_, value)
+            | S::IsNull { value, .. }
+            | S::Cast { value, .. }
+            | S::Collate { value, .. } => is_constant(value),
+            S::Binary(_, left, right) => is_constant(left) && is_constant(right),
+            S::Between { value, low, high, .. } => [value, low, high].into_iter().all(|e| is_constant(e)),
+            S::In { value, list, .. } => is_constant(value) && list.iter().all(is_constant),
+            S::Case { base, branches, otherwise } => {
+                base.iter().chain(otherwise).all(|e| is_constant(e))
+                    && branches
+                        .iter()
+                        .all(|(condition, result)| is_constant(condition) && is_constant(result))
+            }
+        }
+    }
+
     fn like(&mut self, syntax: &'a parser::Expr) -> Result<Typed> {
         let parser::Expr::Like { glob, value, pattern, escape, negated } = syntax else {
             unreachable!("caller matched LIKE")
         };
         let (value, pattern) = (self.expr(value)?, self.expr(pattern)?);
+        let escape = escape.as_deref().map(|e| self.expr(e)).transpose()?;
         let traits = [value.traits(), pattern.traits()];
-        let escape = escape.as_deref().map(|e| self.expr(e)).transpose()?.map(|typed| typed.expr);
+        let is_constant = traits.iter().chain(&escape.as_ref().map(Typed::traits)).all(|t| t.is_constant);
+        let escape = escape.map(|typed| typed.expr);
         let mut compiled = None;
         if let (Expr::Constant(text), None | Some(Expr::Constant(_))) = (&pattern.expr, &escape)
             && !matches!(text, Value::Blob(_))
@@ -384,7 +452,7 @@ impl<'a> Compiler<'a> {
             negated: *negated,
             compiled,
         };
-        Ok(Typed::over(Expr::Like(Box::new(like)), &traits))
+        Ok(Typed { is_constant, ..Typed::over(Expr::Like(Box::new(like)), &traits) })
     }
 
     fn case(
@@ -439,7 +507,10 @@ impl<'a> Compiler<'a> {
             && escape.len() <= 1
         {
             let (pattern, value) = (self.expr(pattern)?, self.expr(value)?);
-            let escape = escape.first().map(|e| self.expr(e)).transpose()?.map(|typed| typed.expr);
+            let escape = escape.first().map(|e| self.expr(e)).transpose()?;
+            let parts = [Some(&pattern), Some(&value), escape.as_ref()];
+            let is_constant = parts.into_iter().flatten().all(|part| part.is_constant);
+            let escape = escape.map(|typed| typed.expr);
             let glob = name.eq_ignore_ascii_case("glob");
             let like = Like {
                 value: value.expr,
@@ -449,7 +520,7 @@ impl<'a> Compiler<'a> {
                 negated: false,
                 compiled: None,
             };
-            return Ok(Typed::plain(Expr::Like(Box::new(like))));
+            return Ok(Typed { is_constant, ..Typed::over(Expr::Like(Box::new(like)), &[]) });
         }
         let function = functions::lookup(name, arguments.len())?;
         let mut traits = Vec::with_capacity(arguments.len());
@@ -480,7 +551,7 @@ impl<'a> Compiler<'a> {
             return Err(Error::input(format!("misuse of aggregate function {name}()")));
         }
         if let Some(known) = self.aggregates.iter().position(|a| a.syntax == *syntax) {
-            return Ok(Typed::plain(Expr::Aggregate(known)));
+            return Ok(Typed { is_constant: false, ..Typed::over(Expr::Aggregate(known), &[]) });
         }
         self.aggregates_are = AggregatesAre::Nested;
         let argument = arguments.first().map(|a| self.expr(a)).transpose();
@@ -496,13 +567,14 @@ impl<'a> Compiler<'a> {
             collation,
             syntax: syntax.clone(),
         });
-        Ok(Typed::over(Expr::Aggregate(self.aggregates.len() - 1), &traits))
+        let expr = Expr::Aggregate(self.aggregates.len() - 1);
+        Ok(Typed { is_constant: false, ..Typed::over(expr, &traits) })
     }
 }
 
 fn rowid() -> Typed {
     let (affinity, collation) = (Some(Affinity::Integer), Some(Collation::Binary));
-    Typed { expr: Expr::Rowid, affinity, collation, is_explicit: false }
+    Typed { expr: Expr::Rowid, affinity, collation, is_explicit: false, is_constant: false }
 }
 
 /// Whether a call is an aggregate: MIN and MAX only are with one argument.
@@ -545,33 +617,6 @@ fn compared(op: Comparison, terms: Terms, left: Expr, right: Expr) -> Expr {
     Expr::Compare(op, terms, Box::new([convert(left), convert(right)]))
 }
 
-/// Computes an operator over constants now. One that fails stays as it is: it is an error only if a
-/// row meets it.
-fn folded(expr: Expr) -> Expr {
-    let is_constant = |e: &Expr| matches!(e, Expr::Constant(_));
-    let foldable = match &expr {
-        Expr::Plus(e)
-        | Expr::Not(e)
-        | Expr::BitNot(e)
-        | Expr::Cast(_, e)
-        | Expr::IsNull { value: e, .. }
-        | Expr::IsTruth { value: e, .. } => is_constant(e),
-        Expr::Arithmetic(_, sides)
-        | Expr::Bits(_, sides)
-        | Expr::Concat(sides)
-        | Expr::Compare(_, _, sides)
-        | Expr::And(sides)
-        | Expr::Or(sides) => sides.iter().all(is_constant),
-        Expr::Call { arguments, .. } => arguments.iter().all(is_constant),
-        _ => false,
-    };
-    if !foldable {
-        return expr;
-    }
-    let value = expr.eval(&Context::Nothing).map(Value::into_owned);
-    value.map_or(expr, Expr::Constant)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -612,6 +657,23 @@ mod tests {
             ("3 BETWEEN 1 AND 5", "integer 1"),
             ("CASE 2 WHEN 1 THEN 'a' WHEN 2.0 THEN 'b' END", "text b"),
             ("CASE WHEN 0 THEN 1 END", "NULL"),
+            ("NULL BETWEEN 1 AND 2", "NULL"),
+            ("5 BETWEEN 6 AND NULL", "integer 0"),
+            ("5 BETWEEN NULL AND 6", "NULL"),
+            ("5 NOT BETWEEN 6 AND NULL", "integer 1"),
+            ("'B' COLLATE NOCASE BETWEEN 'a' AND 'c'", "integer 1"),
+            ("'B' BETWEEN 'a' COLLATE NOCASE AND 'c'", "integer 1"),
+            ("CAST(5 AS TEXT) BETWEEN 10 AND 6", "integer 1"),
+            // A list of one constant is an equality to SQLite, with the collation of its right side;
+            // a function is no constant yet when it decides that.
+            ("'A' IN ('a' COLLATE NOCASE)", "integer 1"),
+            ("'A' NOT IN ('a' COLLATE NOCASE)", "integer 0"),
+            ("'A' COLLATE BINARY IN ('a' COLLATE NOCASE)", "integer 0"),
+            ("'A' IN ('a' COLLATE NOCASE || '')", "integer 1"),
+            ("'A' IN ('a' COLLATE NOCASE, 'b')", "integer 0"),
+            ("'A' IN (lower('A') COLLATE NOCASE)", "integer 0"),
+            ("CAST(1 AS TEXT) IN (1)", "integer 1"),
+            ("1 IN (CAST('1' AS TEXT))", "integer 0"),
             ("'abc' LIKE 'A%'", "integer 1"),
             ("x'6162' LIKE 'ab'", "integer 0"),
             ("-x'31'", "integer -1"),
@@ -626,6 +688,37 @@ mod tests {
         for (sql, expected) in cases {
             assert_eq!(value(sql).unwrap(), expected, "{sql}");
         }
+    }
+
+    #[test]
+    fn constants_are_computed_however_they_are_written() {
+        let constant = [
+            "1 BETWEEN 0 AND 2",
+            "CASE WHEN 1 THEN 5 END",
+            "CASE 1 WHEN 2 THEN 3 ELSE 4 END",
+            "1 IN (2, 3)",
+            "'a' LIKE 'A'",
+            "like('a', 'A')",
+            // The branch that fails is never taken.
+            "CASE WHEN 1 THEN 5 ELSE abs(-9223372036854775808) END",
+        ];
+        let varying = ["count(*)", "1 + sum(1)", "CASE WHEN count(*) THEN 1 ELSE 2 END"];
+        let failing = ["abs(-9223372036854775808)", "1 + abs(-9223372036854775808)"];
+        let is_computed = |sql: &str| {
+            let select = parse(&format!("SELECT {sql}")).unwrap();
+            let ResultColumn::Expr { expr, .. } = &select.columns[0] else { panic!("not an expression") };
+            matches!(Compiler::new(None, "").result(expr).unwrap().expr, Expr::Constant(_))
+        };
+        assert!(constant.into_iter().all(is_computed));
+        assert!(!varying.into_iter().chain(failing).any(is_computed));
+    }
+
+    #[test]
+    fn nested_between_computes_its_value_once() {
+        let sql = format!("count(*) {}", "BETWEEN 0 AND 1 ".repeat(60));
+        let select = parse(&format!("SELECT {sql}")).unwrap();
+        let ResultColumn::Expr { expr, .. } = &select.columns[0] else { panic!("not an expression") };
+        assert!(Compiler::new(None, "").result(expr).is_ok());
     }
 
     #[test]

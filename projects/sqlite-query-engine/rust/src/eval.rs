@@ -83,6 +83,8 @@ pub enum Expr {
     Bits(BitOp, Box<[Expr; 2]>),
     Concat(Box<[Expr; 2]>),
     Compare(Comparison, Terms, Box<[Expr; 2]>),
+    /// The value and its two bounds, each compared in its own terms.
+    Between([Terms; 2], Box<[Expr; 3]>),
     And(Box<[Expr; 2]>),
     Or(Box<[Expr; 2]>),
     IsNull {
@@ -297,6 +299,16 @@ impl Expr {
                 let truth = value.eval(context)?.truth();
                 Value::bool((truth == Some(*wanted)) != *negated)
             }
+            Self::Between(terms, parts) => {
+                let [value, low, high] = &**parts;
+                let value = value.eval(context)?;
+                let above = compare(Comparison::GreaterEqual, terms[0], value.clone(), low.eval(context)?);
+                if above.truth() == Some(false) {
+                    return Ok(above);
+                }
+                let below = compare(Comparison::LessEqual, terms[1], value, high.eval(context)?);
+                if below.truth() == Some(false) || above.truth() == Some(true) { below } else { above }
+            }
             Self::In(list) => list.eval(context)?,
             Self::Like(like) => like.eval(context)?,
             Self::Case { branches, otherwise } => {
@@ -347,6 +359,7 @@ impl Expr {
             | Self::Compare(_, _, sides)
             | Self::And(sides)
             | Self::Or(sides) => sides.iter().for_each(|e| e.walk(visit)),
+            Self::Between(_, parts) => parts.iter().for_each(|e| e.walk(visit)),
             Self::In(list) => {
                 list.value.walk(visit);
                 list.list.iter().for_each(|e| e.walk(visit));

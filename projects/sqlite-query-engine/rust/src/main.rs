@@ -67,6 +67,7 @@ fn run() -> Result<()> {
     match arguments::parse(std::env::args_os().skip(1))? {
         Request::Print(text) => print(&text),
         Request::Run(job) => {
+            pager::explain_lost_pages(&job.database);
             let mut answer = Answer::new(target_of(&job)?);
             let start = Instant::now();
             let items = repeat(&job, &mut answer)?;

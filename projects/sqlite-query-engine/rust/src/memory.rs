@@ -2,23 +2,12 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
-use crate::output::remove_unfinished;
+use crate::output::exit_at_once;
 
 pub struct Allocator;
 
-#[cold]
-fn out_of_memory() -> ! {
-    const LINE: &[u8] = b"error: out of memory\n";
-    remove_unfinished();
-    // SAFETY: the buffer is a constant of exactly this length; _exit ends the process.
-    unsafe {
-        libc::write(2, LINE.as_ptr().cast(), LINE.len());
-        libc::_exit(1)
-    }
-}
-
 fn checked(memory: *mut u8) -> *mut u8 {
-    if memory.is_null() { out_of_memory() } else { memory }
+    if memory.is_null() { exit_at_once(b"error: out of memory\n") } else { memory }
 }
 
 // SAFETY: every call goes unchanged to the system's allocator, which upholds the contract; the only

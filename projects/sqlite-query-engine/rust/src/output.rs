@@ -66,7 +66,7 @@ impl Answer {
     }
 }
 
-/// The name of the unfinished file, for the one exit that runs no destructors: out of memory.
+/// The name of the unfinished file, for the exits that run no destructors.
 static UNFINISHED: AtomicPtr<libc::c_char> = AtomicPtr::new(std::ptr::null_mut());
 
 /// A file under another name until it is complete; removed if it never is.
@@ -121,8 +121,19 @@ impl Drop for PartialFile {
     }
 }
 
-/// Removes the unfinished file without allocating.
-pub fn remove_unfinished() {
+/// Ends the process with this line and exit code 1, without allocating: also where nothing else may
+/// be called, as in a signal handler.
+#[cold]
+pub fn exit_at_once(line: &[u8]) -> ! {
+    remove_unfinished();
+    // SAFETY: the buffer is a live slice of exactly this length; _exit ends the process.
+    unsafe {
+        libc::write(2, line.as_ptr().cast(), line.len());
+        libc::_exit(1)
+    }
+}
+
+fn remove_unfinished() {
     let name = UNFINISHED.load(Ordering::Acquire);
     if !name.is_null() {
         // SAFETY: the pointer came from CString::into_raw and is never freed, so it is a valid

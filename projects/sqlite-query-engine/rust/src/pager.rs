@@ -1,17 +1,20 @@
 //! The database file as pages: open, map, check the header and the files beside it.
 //!
 //! The file is mapped, never read as a whole, so a point lookup touches a handful of pages. The
-//! map is shared and read-only; as with every mapped reader, nobody may truncate the file meanwhile.
+//! map is shared and read-only. A page that is lost while it is mapped (someone truncates the file, the
+//! disk fails) raises SIGBUS, which ends the process with a line that says so.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use memmap2::Mmap;
 
 use crate::error::{Error, Result};
+use crate::output::exit_at_once;
 
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 const JOURNAL_MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
@@ -47,8 +50,8 @@ impl Pager {
             return Ok(Self { map: None, page_bytes: 0, usable_bytes: 0, page_count: 0, schema_format: 0 });
         }
         // SAFETY: the map is read-only and lives as long as the pager. Another process that
-        // truncates the file while we read can end this process by SIGBUS; it cannot make a slice
-        // of it grow, and the values are validated where they are read.
+        // truncates the file while we read ends this process in `on_lost_page`; it cannot make a
+        // slice of it grow, and the values are validated where they are read.
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::read(&name, &e))?;
         Self::from_map(map)
     }
@@ -102,6 +105,23 @@ impl Pager {
         // In range: page_count * page_bytes was checked against the file's size at open.
         Ok(&map[start..start + self.usable_bytes])
     }
+}
+
+/// What SIGBUS prints, written beforehand: its handler may not allocate.
+static LOST_PAGE_LINE: OnceLock<String> = OnceLock::new();
+
+extern "C" fn on_lost_page(_signal: libc::c_int) {
+    exit_at_once(LOST_PAGE_LINE.get().map_or(b"error: lost page\n", String::as_bytes))
+}
+
+/// From now on, a page of the file at `path` that cannot be read ends the process with one line.
+pub fn explain_lost_pages(path: &Path) {
+    let error = Error::machine(format!("{}: changed or became unreadable while it was read", path.display()));
+    LOST_PAGE_LINE.get_or_init(|| format!("error: {error}\n"));
+    let handler: extern "C" fn(libc::c_int) = on_lost_page;
+    // SAFETY: the handler only reads a value that is set already and calls unlink, write and _exit,
+    // which are all allowed in a signal handler.
+    unsafe { libc::signal(libc::SIGBUS, handler as libc::sighandler_t) };
 }
 
 /// The checked numbers of the 100-byte database header.
