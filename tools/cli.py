@@ -115,6 +115,8 @@ def _bench(project: Project, runner: Runner, args: argparse.Namespace) -> bool:
         )
     try:
         content = flow.bench(project, runner, options, terminal.say, terminal.ProgressLine())
+    except UsageError:
+        raise
     except DeadheatError as error:
         terminal.say(f"bench   {project.slug}: {error}")
         return False
