@@ -25,9 +25,7 @@ SLEEP = ["sleep", "infinity"]
 
 @pytest.fixture(scope="module")
 def image() -> str:
-    """The base image; without an engine there is nothing to test here."""
-    if not engine.answers():
-        pytest.skip("no Docker engine answers")
+    """The base image."""
     return images.base()
 
 

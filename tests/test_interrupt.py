@@ -54,9 +54,7 @@ RUNNERS = ["host", pytest.param("docker", marks=pytest.mark.docker)]
 
 @pytest.fixture(params=RUNNERS)
 def runner(request: pytest.FixtureRequest) -> str:
-    """Each runner; Docker only where an engine answers."""
-    if request.param == "docker" and not engine.answers():
-        pytest.skip("no Docker engine answers")
+    """Each runner."""
     return str(request.param)
 
 
