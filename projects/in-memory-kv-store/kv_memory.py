@@ -1,0 +1,273 @@
+"""maxmemory: the limit holds, each policy evicts what it says, and the account is honest."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from kv_checks import Checks, Lab, expect, expect_equal
+from kv_info import numbers
+from kv_picks import Picker
+from kv_servers import Server
+from kv_wire import Client, Command, command, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LIMIT_BYTES = 8 << 20
+OOM = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"
+VALUE = b"x" * 200
+BATCH = 500
+
+checks = Checks()
+
+
+@contextmanager
+def limited(lab: Lab, policy: str, limit: str = "8mb") -> Iterator[tuple[Server, Client]]:
+    """Start the lane with a limit."""
+    with lab.own_lane("--maxmemory", limit, "--maxmemory-policy", policy) as lane, lane.client() as client:
+        yield lane, client
+
+
+def used(client: Client) -> int:
+    """Return used_memory."""
+    return numbers(client, "memory")["used_memory"]
+
+
+def write(client: Client, commands: list[Command]) -> int:
+    """Send commands in pipelines; return how many were not refused for memory, which is the only error allowed."""
+    done = 0
+    for start in range(0, len(commands), BATCH):
+        for args, raw in zip(commands[start : start + BATCH], client.pipeline(commands[start : start + BATCH]), strict=True):
+            expect(raw == OOM or not raw.startswith(b"-"), f"{args[0]!r}: {shown(raw)}")
+            done += raw != OOM
+    return done
+
+
+def sets(prefix: str, first: int, count: int, *options: object) -> list[Command]:
+    """Return SETs of numbered keys."""
+    return [command("SET", f"{prefix}{n}", VALUE, *options) for n in range(first, first + count)]
+
+
+def share_left(client: Client, prefix: str, count: int) -> float:
+    """Return which share of numbered keys still exists."""
+    return sum(client.values([command("EXISTS", f"{prefix}{n}") for n in range(count)])) / count
+
+
+def expect_close(client: Client, what: str, lowest: float = 0.7) -> None:
+    """Raise unless the used memory is near the limit and not beyond it."""
+    now = used(client)
+    expect(now <= LIMIT_BYTES * 1.05, f"{what}: used_memory {now} is over the limit of {LIMIT_BYTES}")
+    expect(now >= LIMIT_BYTES * lowest, f"{what}: used_memory {now} is far below the limit of {LIMIT_BYTES}")
+
+
+def expect_serving(client: Client) -> None:
+    """Raise unless a server under pressure still reads and writes."""
+    expect_equal("SET under pressure", b"+OK\r\n", client.raw("SET", "fresh", "value"))
+    expect_equal("GET of what was just set", b"value", client.ask("GET", "fresh"))
+
+
+@checks.named("memory/noeviction/refuses-and-recovers")
+def noeviction(lab: Lab) -> None:
+    """Without eviction writes end in OOM; reads and deletes go on; after deletes there is room again."""
+    with limited(lab, "noeviction") as (_, client):
+        done = write(client, sets("k", 0, 40_000))
+        expect(5_000 < done < 39_000, f"{done} of 40,000 values of {len(VALUE)} bytes fitted into 8 MB")
+        expect_close(client, "full")
+        expect_equal("SET when full", OOM, client.raw("SET", "one-more", "v"))
+        expect_equal("GET when full", VALUE, client.ask("GET", "k0"))
+        expect_equal("every acknowledged key is there", 1.0, share_left(client, "k", min(done, 2000)))
+        expect_equal("evicted_keys", 0, numbers(client, "stats")["evicted_keys"])
+        expect_equal("DEL when full", 2000, sum(client.values([command("DEL", f"k{n}") for n in range(2000)])))
+        expect_equal("SET after deletes", b"+OK\r\n", client.raw("SET", "one-more", "v"))
+        client.ask("FLUSHALL")
+        expect(used(client) < LIMIT_BYTES * 0.3, f"used_memory after FLUSHALL is {used(client)}")
+
+
+@checks.named("memory/noeviction/large-values")
+def large_values(lab: Lab) -> None:
+    """A few large values fill the limit as exactly as many small ones."""
+    with limited(lab, "noeviction") as (_, client):
+        done = write(client, [command("SET", f"k{n}", b"x" * 100_000) for n in range(200)])
+        expect(55 <= done <= 84, f"{done} values of 100,000 bytes fitted into 8 MB")
+
+
+@checks.named("memory/noeviction/collections")
+def collections(lab: Lab) -> None:
+    """Growing collections are counted: a list, a hash, a set and a sorted set each end in OOM near the limit."""
+    kinds = {"list": "RPUSH c {}", "hash": "HSET c {} v", "set": "SADD c {}", "zset": "ZADD c 1 {}"}
+    for kind, line in kinds.items():
+        with limited(lab, "noeviction") as (_, client):
+            done = write(client, [command(*line.format(f"{n:0200}").split()) for n in range(42_000)])
+            expect(4_000 < done < 42_000, f"{done} elements of 200 bytes fitted into a {kind} in 8 MB")
+            expect_close(client, f"a full {kind}", 0.6)
+            expect_equal("DEL", 1, client.ask("DEL", "c"))
+            deadline = time.monotonic() + 3
+            while used(client) > LIMIT_BYTES * 0.3 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            expect(used(client) < LIMIT_BYTES * 0.3, f"used_memory after DEL of the {kind} is {used(client)}")
+
+
+@checks.named("memory/account/after-a-million-changes")
+def account_after_changes(lab: Lab) -> None:
+    """The account does not drift: after many changes and removal of everything it is where it began."""
+    with lab.own_lane() as lane, lane.client() as client:
+        client.ask("SET", "warm", "up")
+        client.ask("FLUSHALL")
+        before = used(client)
+        for turn in range(5):
+            for prefix, line in {"s": "SET", "a": "APPEND", "l": "RPUSH", "t": "SADD"}.items():
+                client.pipeline([command(line, f"{prefix}{n}", "x" * (turn * 50 + 1)) for n in range(2000)])
+            client.pipeline([command("HSET", f"h{n}", turn, "x" * turn * 30, "same", turn) for n in range(2000)])
+            client.pipeline([command("ZADD", f"z{n}", turn, "x" * turn) for n in range(2000)])
+            client.pipeline([command("EXPIRE", f"h{n}", 1000 + turn) for n in range(2000)])
+            client.pipeline([command("LPOP", f"l{n}") for n in range(1000)])
+            client.pipeline([command("GETSET", f"s{n}", "y") for n in range(1000)])
+            client.pipeline([command("RENAME", f"s{n}", f"s{n + 1}") for n in range(500)])
+        keys = client.ask("KEYS", "*")
+        full = used(client)
+        client.pipeline([command("DEL", key) for key in keys])
+        expect_equal("DBSIZE", 0, client.ask("DBSIZE"))
+        after = used(client)
+        expect(full - before > 1_000_000, f"used_memory grew by {full - before} only for {len(keys)} keys")
+        expect(abs(after - before) < 1_000_000, f"used_memory: {before} before, {full} full, {after} when empty again")
+
+
+@checks.named("memory/account/against-resident-memory")
+def against_resident_memory(lab: Lab) -> None:
+    """used_memory of 200,000 small keys is in the region of what the process really took."""
+    with lab.own_lane() as lane, lane.client() as client:
+        client.ask("SET", "warm", "up")
+        used_before, resident_before = used(client), lane.resident_bytes()
+        for start in range(0, 200_000, 5000):
+            client.pipeline([command("SET", f"key:{n:012}", "v" * 16) for n in range(start, start + 5000)])
+        grown, resident = used(client) - used_before, lane.resident_bytes() - resident_before
+        expect(grown >= 200_000 * 32, f"used_memory grew by {grown} for 6.4 MB of keys and values")
+        expect(grown <= resident * 1.4 + (4 << 20), f"used_memory grew by {grown}, the process by {resident} only")
+        expect(resident <= grown * 3 + (16 << 20), f"the process grew by {resident}, used_memory by {grown} only")
+
+
+@checks.named("memory/allkeys-lru/keeps-the-hot")
+def allkeys_lru(lab: Lab) -> None:
+    """Keys that were read lately survive far more often than the others."""
+    with limited(lab, "allkeys-lru") as (_, client):
+        write(client, sets("hot", 0, 1000))
+        expect_equal("SETs refused", 20_000, write(client, sets("cold", 0, 20_000)))
+        time.sleep(1.2)
+        client.values([command("GET", f"hot{n}") for n in range(1000)])
+        time.sleep(1.2)
+        expect_equal("SETs refused while evicting", 15_000, write(client, sets("new", 0, 15_000)))
+        hot, cold = share_left(client, "hot", 1000), share_left(client, "cold", 20_000)
+        expect(cold < 0.75, f"{cold:.0%} of the cold keys are left; the limit forced no eviction")
+        expect(hot > 0.8 and hot > cold + 0.2, f"{hot:.0%} of the hot keys and {cold:.0%} of the cold keys survived")
+        expect_close(client, "while evicting")
+        expect_serving(client)
+        told = numbers(client, "stats")["evicted_keys"]
+        expect_equal("evicted_keys and DBSIZE", 36_001 - client.ask("DBSIZE"), told)
+
+
+@checks.named("memory/volatile-lru/only-keys-with-a-life")
+def volatile_lru(lab: Lab) -> None:
+    """Only keys with a life are evicted, the least used first; without any left, writes are refused."""
+    with limited(lab, "volatile-lru") as (_, client):
+        write(client, sets("stay", 0, 5000))
+        write(client, sets("hot", 0, 1000, "EX", 10_000))
+        write(client, sets("cold", 0, 14_000, "EX", 10_000))
+        time.sleep(1.2)
+        client.values([command("GET", f"hot{n}") for n in range(1000)])
+        time.sleep(1.2)
+        write(client, sets("new", 0, 10_000, "EX", 10_000))
+        hot, cold = share_left(client, "hot", 1000), share_left(client, "cold", 14_000)
+        expect(hot > 0.8 and hot > cold + 0.2, f"{hot:.0%} of the hot keys and {cold:.0%} of the cold keys survived")
+        expect_equal("keys without a life left", 1.0, share_left(client, "stay", 5000))
+        done = write(client, sets("more", 0, 40_000))
+        expect(done < 40_000, "40,000 keys without a life fitted into 8 MB")
+        expect_equal("keys without a life left at the end", 1.0, share_left(client, "stay", 5000))
+        expect_equal("acknowledged keys without a life", 1.0, share_left(client, "more", min(done, 3000)))
+        expect_equal("a write when nothing can be evicted", OOM, client.raw("SET", "x", "y"))
+
+
+@checks.named("memory/volatile-ttl/nearest-death-first")
+def volatile_ttl(lab: Lab) -> None:
+    """Keys that would die sooner are evicted first; keys without a life stay."""
+    with limited(lab, "volatile-ttl") as (_, client):
+        write(client, sets("stay", 0, 3000))
+        lives = Picker("ttl").rng.sample(range(1000, 1_000_000), 26_000)
+        write(client, [command("SET", f"k{n}", VALUE, "EX", life) for n, life in enumerate(lives[:18_000])])
+        write(client, [command("SET", f"k{18_000 + n}", VALUE, "EX", 2_000_000 + n) for n in range(16_000)])
+        there = client.values([command("EXISTS", f"k{n}") for n in range(18_000)])
+        left = [life for life, alive in zip(lives, there, strict=False) if alive]
+        gone = [life for life, alive in zip(lives, there, strict=False) if not alive]
+        expect(len(gone) > 2000, f"{len(gone)} of 18,000 keys were evicted; the limit forced no eviction")
+        expect(left, "every key that could die was evicted")
+        ratio = (sum(left) / len(left)) / (sum(gone) / len(gone))
+        expect(ratio > 1.5, f"the evicted would have lived as long as the others (mean life ratio {ratio:.2f})")
+        expect_equal("keys without a life left", 1.0, share_left(client, "stay", 3000))
+        expect_serving(client)
+
+
+@checks.named("memory/allkeys-random/any-key")
+def allkeys_random(lab: Lab) -> None:
+    """Any key may go, old or new: neither group survives whole, and writing goes on."""
+    with limited(lab, "allkeys-random") as (_, client):
+        write(client, sets("old", 0, 20_000))
+        expect_equal("SETs refused", 20_000, write(client, sets("new", 0, 20_000)))
+        old, new = share_left(client, "old", 20_000), share_left(client, "new", 20_000)
+        expect(0.05 < old < 0.95 and 0.05 < new < 0.95, f"{old:.0%} of the old and {new:.0%} of the new keys are left")
+        expect_close(client, "while evicting")
+        expect_serving(client)
+
+
+@checks.named("memory/lowered-while-running")
+def lowered_while_running(lab: Lab) -> None:
+    """CONFIG SET maxmemory below what is used: the next writes bring the account under the new limit."""
+    with lab.own_lane() as lane, lane.client() as client:
+        write(client, sets("k", 0, 40_000))
+        before = used(client)
+        client.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        expect_equal("CONFIG SET", b"OK", bytes(client.ask("CONFIG", "SET", "maxmemory", LIMIT_BYTES)))
+        deadline = time.monotonic() + 5
+        while used(client) > LIMIT_BYTES and time.monotonic() < deadline:
+            client.ask("SET", "tick", "v")
+        expect(before > LIMIT_BYTES, f"40,000 values of {len(VALUE)} bytes used {before} bytes only")
+        expect_close(client, "after lowering the limit", 0.5)
+        expect_serving(client)
+
+
+@checks.named("memory/large-value-evicts-many")
+def large_value_evicts_many(lab: Lab) -> None:
+    """One large value makes room for itself by evicting many small ones."""
+    with limited(lab, "allkeys-lru") as (_, client):
+        write(client, sets("k", 0, 30_000))
+        for n in range(5):
+            expect_equal("SET of 1 MB", b"+OK\r\n", client.raw("SET", f"large{n}", b"x" * 1_000_000))
+            write(client, sets("after", n * 100, 100))
+        write(client, sets("tail", 0, 1000))
+        expect_close(client, "after 5 large values", 0.5)
+        expect(share_left(client, "large", 5) > 0, "no large value is left")
+
+
+@checks.named("memory/lru-hit-ratio-of-a-zipfian-load")
+def zipfian_hit_ratio(lab: Lab) -> None:
+    """A cache in front of a zipfian load hits about as often as redis's."""
+    lines = (lab.data / "zipfian.txt").read_bytes().split()
+    options = ("--maxmemory", "4mb", "--maxmemory-policy", "allkeys-lru")
+    with lab.lane(*options) as lane, lab.reference(*options) as reference:
+        ours, theirs = (hit_ratio(server, lines) for server in (lane, reference))
+    expect(0.05 < theirs < 0.98, f"the load is no test: redis hits {theirs:.1%}")
+    expect(ours > theirs - 0.05, f"hit ratio {ours:.1%}, redis {theirs:.1%}")
+
+
+def hit_ratio(server: Server, keys: list[bytes]) -> float:
+    """Use a server as a cache; return the share of hits in the second half of the load."""
+    hits = 0
+    with server.client() as client:
+        for start in range(0, len(keys), BATCH):
+            part = keys[start : start + BATCH]
+            found = client.values([command("GET", key) for key in part])
+            missed = [key for key, value in zip(part, found, strict=True) if value is None]
+            client.pipeline([command("SET", key, VALUE) for key in dict.fromkeys(missed)])
+            if start >= len(keys) // 2:
+                hits += len(part) - len(missed)
+    return hits / (len(keys) - len(keys) // 2 // BATCH * BATCH)
