@@ -1,0 +1,386 @@
+//! The kernel's door: every system call of the proxy, each behind a function that says what can happen.
+
+const std = @import("std");
+const failure = @import("failure.zig");
+const linux = std.os.linux;
+const Io = std.Io;
+
+pub const Fd = linux.fd_t;
+
+/// What epoll hands back: the first field of everything that is watched. The kind tells which struct it sits in.
+pub const Source = struct {
+    kind: Kind,
+
+    pub const Kind = enum { listener, admin_listener, signals, wake, client, upstream, check };
+};
+
+pub const readable = linux.EPOLL.IN | linux.EPOLL.RDHUP | linux.EPOLL.HUP | linux.EPOLL.ERR;
+pub const writable = linux.EPOLL.OUT | linux.EPOLL.HUP | linux.EPOLL.ERR;
+/// The peer has sent its last byte, or is gone altogether.
+pub const peer_closed = linux.EPOLL.RDHUP | linux.EPOLL.HUP | linux.EPOLL.ERR;
+/// Nothing can be sent any more.
+pub const gone = linux.EPOLL.HUP | linux.EPOLL.ERR;
+/// A reset.
+pub const broken = linux.EPOLL.ERR;
+
+/// Connections are watched once, for everything, edge triggered: no epoll_ctl in the life of a request.
+pub const connection_events = linux.EPOLL.IN | linux.EPOLL.OUT | linux.EPOLL.RDHUP | linux.EPOLL.ET;
+pub const listener_events = linux.EPOLL.IN;
+
+pub const TransferError = error{ WouldBlock, Broken };
+
+/// Receives once; 0 is the end of what the peer sends.
+pub fn receive(fd: Fd, buffer: []u8) TransferError!usize {
+    return transferred(linux.recvfrom(fd, buffer.ptr, buffer.len, 0, null, null));
+}
+
+/// Sends once, maybe less than all.
+pub fn send(fd: Fd, bytes: []const u8) TransferError!usize {
+    return transferred(linux.sendto(fd, bytes.ptr, bytes.len, linux.MSG.NOSIGNAL, null, 0));
+}
+
+/// Sockets do not block, so no signal can interrupt these calls.
+inline fn transferred(result: usize) TransferError!usize {
+    return switch (linux.errno(result)) {
+        .SUCCESS => result,
+        .AGAIN, .INTR => error.WouldBlock,
+        else => error.Broken,
+    };
+}
+
+pub fn close(fd: Fd) void {
+    _ = linux.close(fd);
+}
+
+/// Whether a connection is open with nothing to read.
+pub fn isQuiet(fd: Fd) bool {
+    var byte: [1]u8 = undefined;
+    const result = linux.recvfrom(fd, &byte, 1, linux.MSG.PEEK | linux.MSG.DONTWAIT, null, null);
+    return linux.errno(result) == .AGAIN;
+}
+
+/// Closes with a reset, so that the peer cannot take the end for a clean one.
+pub fn abort(fd: Fd) void {
+    const hard: linux.linger = .{ .onoff = 1, .linger = 0 };
+    _ = linux.setsockopt(fd, linux.SOL.SOCKET, linux.SO.LINGER, std.mem.asBytes(&hard), @sizeOf(linux.linger));
+    close(fd);
+}
+
+/// Sends our end; what the peer still says can be read.
+pub fn endSending(fd: Fd) void {
+    _ = linux.shutdown(fd, linux.SHUT.WR);
+}
+
+pub fn nowNs() u64 {
+    var time: linux.timespec = undefined;
+    _ = linux.clock_gettime(.MONOTONIC, &time);
+    return @as(u64, @intCast(time.sec)) * std.time.ns_per_s + @as(u64, @intCast(time.nsec));
+}
+
+/// Writes a line for the operator; if that fails there is nobody left to tell.
+pub fn log(comptime format: []const u8, args: anytype) void {
+    var buffer: [512]u8 = undefined;
+    const line = std.fmt.bufPrint(&buffer, format ++ "\n", args) catch return;
+    _ = linux.write(linux.STDERR_FILENO, line.ptr, line.len);
+}
+
+/// Writes to standard output; a reader that has gone away is no reason to stop serving.
+pub fn print(text: []const u8) void {
+    var rest = text;
+    while (rest.len != 0) {
+        const result = linux.write(linux.STDOUT_FILENO, rest.ptr, rest.len);
+        if (linux.errno(result) != .SUCCESS) return;
+        rest = rest[result..];
+    }
+}
+
+/// Where a peer is, in the kernel's form.
+pub const Address = extern union {
+    any: linux.sockaddr,
+    in: linux.sockaddr.in,
+    in6: linux.sockaddr.in6,
+
+    /// The longest text: an IPv6 address in brackets, a colon and a port.
+    pub const text_bytes = 64;
+
+    pub fn fromIp(ip: Io.net.IpAddress) Address {
+        return switch (ip) {
+            .ip4 => |ip4| .{ .in = .{ .port = std.mem.nativeToBig(u16, ip4.port), .addr = @bitCast(ip4.bytes) } },
+            .ip6 => |ip6| .{ .in6 = .{
+                .port = std.mem.nativeToBig(u16, ip6.port),
+                .flowinfo = 0,
+                .addr = ip6.bytes,
+                .scope_id = 0,
+            } },
+        };
+    }
+
+    pub fn length(self: *const Address) linux.socklen_t {
+        return if (self.any.family == linux.AF.INET6) @sizeOf(linux.sockaddr.in6) else @sizeOf(linux.sockaddr.in);
+    }
+
+    pub fn port(self: *const Address) u16 {
+        return std.mem.bigToNative(u16, if (self.any.family == linux.AF.INET6) self.in6.port else self.in.port);
+    }
+
+    /// Prints the address alone; an IPv4 client of an IPv6 listener is shown as what it is.
+    pub fn printHost(self: *const Address, writer: *Io.Writer) Io.Writer.Error!void {
+        if (self.any.family != linux.AF.INET6) return printIp4(writer, @bitCast(self.in.addr));
+        const bytes = &self.in6.addr;
+        const is_mapped = std.mem.eql(u8, bytes[0..12], &.{ 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff });
+        if (is_mapped) return printIp4(writer, bytes[12..16].*);
+        const unresolved: Io.net.Ip6Address.Unresolved = .{ .bytes = bytes.*, .interface_name = null };
+        try unresolved.format(writer);
+    }
+
+    /// Prints HOST:PORT.
+    pub fn format(self: *const Address, writer: *Io.Writer) Io.Writer.Error!void {
+        const is_ip6 = self.any.family == linux.AF.INET6;
+        if (is_ip6) try writer.writeByte('[');
+        try self.printHost(writer);
+        if (is_ip6) try writer.writeByte(']');
+        try writer.print(":{d}", .{self.port()});
+    }
+};
+
+fn printIp4(writer: *Io.Writer, bytes: [4]u8) Io.Writer.Error!void {
+    try writer.print("{d}.{d}.{d}.{d}", .{ bytes[0], bytes[1], bytes[2], bytes[3] });
+}
+
+/// HOST:PORT as it was given.
+pub const Place = struct {
+    text: []const u8,
+    host: []const u8,
+    port: u16,
+
+    pub const ParseError = error{ NoPort, BadPort, BadHost };
+
+    pub fn parse(text: []const u8) ParseError!Place {
+        const host_text, const port_text = std.mem.cutScalarLast(u8, text, ':') orelse return error.NoPort;
+        const port = parsePort(port_text) orelse return error.BadPort;
+        if (std.mem.startsWith(u8, host_text, "[") and std.mem.endsWith(u8, host_text, "]")) {
+            const host = host_text[1 .. host_text.len - 1];
+            _ = Io.net.IpAddress.parseIp6(host, port) catch return error.BadHost;
+            return .{ .text = text, .host = host, .port = port };
+        }
+        if (!isName(host_text)) return error.BadHost;
+        return .{ .text = text, .host = host_text, .port = port };
+    }
+
+    /// Letters, digits, hyphens and dots; and the underscores that names inside a container network have.
+    fn isName(text: []const u8) bool {
+        for (text) |byte| if (!std.ascii.isAlphanumeric(byte) and std.mem.findScalar(u8, "-._", byte) == null) return false;
+        return text.len != 0 and text.len <= Io.net.HostName.max_len;
+    }
+
+    fn parsePort(text: []const u8) ?u16 {
+        for (text) |byte| if (!std.ascii.isDigit(byte)) return null;
+        return std.fmt.parseInt(u16, text, 10) catch null;
+    }
+
+    /// Finds the address, asking the resolver for a name; the first answer counts, IPv4 before IPv6.
+    pub fn resolve(self: Place, io: Io, option: []const u8, why: *failure.Failure) error{Failed}!Address {
+        if (Io.net.IpAddress.parse(self.host, self.port)) |ip| return .fromIp(ip) else |_| {}
+        // A name of digits and dots is an address that is none, and no question for a resolver.
+        if (std.mem.findNone(u8, self.host, "0123456789.") == null) {
+            return why.bad("{s} {f}: not an address", .{ option, failure.quoted(self.text) });
+        }
+        var found: [32]Io.net.HostName.LookupResult = undefined;
+        var queue: Io.Queue(Io.net.HostName.LookupResult) = .init(&found);
+        Io.net.HostName.lookup(.{ .bytes = self.host }, io, &queue, .{ .port = self.port }) catch |err| {
+            return why.bad("{s} {f}: cannot resolve the name ({t})", .{ option, failure.quoted(self.text), err });
+        };
+        var best: ?Io.net.IpAddress = null;
+        while (queue.getOneUncancelable(io)) |result| switch (result) {
+            .address => |ip| if (best == null or (best.? == .ip6 and ip == .ip4)) {
+                best = ip;
+            },
+            .canonical_name => {},
+        } else |_| {}
+        return .fromIp(best orelse return why.bad("{s} {f}: the name has no address", .{ option, failure.quoted(self.text) }));
+    }
+};
+
+pub const Listener = struct {
+    fd: Fd,
+    /// Where it really listens: the port is known now.
+    address: Address,
+
+    const backlog = 4096;
+
+    /// Opens a listening socket. With `shared`, further sockets may listen beside it; the first one never shares with
+    /// another program, because it asks for the port before it allows that.
+    pub fn open(address: *const Address, role: Role, place: Place, option: []const u8, why: *failure.Failure) error{Failed}!Listener {
+        const flags = linux.SOCK.STREAM | linux.SOCK.NONBLOCK | linux.SOCK.CLOEXEC;
+        const result = linux.socket(address.any.family, flags, linux.IPPROTO.TCP);
+        if (linux.errno(result) != .SUCCESS) return failed(option, place, linux.errno(result), why);
+        const fd: Fd = @intCast(result);
+        errdefer close(fd);
+        setFlag(fd, linux.SOL.SOCKET, linux.SO.REUSEADDR);
+        if (role == .follower) setFlag(fd, linux.SOL.SOCKET, linux.SO.REUSEPORT);
+        // Accepted sockets inherit this, which saves a call for each.
+        setFlag(fd, linux.IPPROTO.TCP, linux.TCP.NODELAY);
+        const bound = linux.errno(linux.bind(fd, &address.any, address.length()));
+        if (bound != .SUCCESS) return failed(option, place, bound, why);
+        if (role == .leader) setFlag(fd, linux.SOL.SOCKET, linux.SO.REUSEPORT);
+        const listening = linux.errno(linux.listen(fd, backlog));
+        if (listening != .SUCCESS) return failed(option, place, listening, why);
+        var self: Listener = .{ .fd = fd, .address = address.* };
+        var length: linux.socklen_t = @sizeOf(Address);
+        _ = linux.getsockname(fd, &self.address.any, &length);
+        return self;
+    }
+
+    pub const Role = enum { alone, leader, follower };
+
+    fn failed(option: []const u8, place: Place, errno: linux.E, why: *failure.Failure) error{Failed} {
+        const cause = switch (errno) {
+            .ADDRINUSE => "the port is in use",
+            .ADDRNOTAVAIL => "not an address of this machine",
+            .ACCES => "permission denied",
+            .AFNOSUPPORT => "the address family is not supported",
+            else => return why.machine("{s} {f}: cannot listen ({t})", .{ option, failure.quoted(place.text), errno }),
+        };
+        return why.bad("{s} {f}: {s}", .{ option, failure.quoted(place.text), cause });
+    }
+
+    pub const AcceptError = error{ WouldBlock, NoResources };
+
+    pub fn accept(self: *const Listener, peer: *Address) AcceptError!Fd {
+        while (true) {
+            var length: linux.socklen_t = @sizeOf(Address);
+            const result = linux.accept4(self.fd, &peer.any, &length, linux.SOCK.NONBLOCK | linux.SOCK.CLOEXEC);
+            switch (linux.errno(result)) {
+                .SUCCESS => return @intCast(result),
+                .AGAIN => return error.WouldBlock,
+                .MFILE, .NFILE, .NOBUFS, .NOMEM => return error.NoResources,
+                // A connection that died in the queue; the next one may live.
+                else => {},
+            }
+        }
+    }
+};
+
+fn setFlag(fd: Fd, level: i32, option: u32) void {
+    const on: c_int = 1;
+    _ = linux.setsockopt(fd, level, option, std.mem.asBytes(&on), @sizeOf(c_int));
+}
+
+pub const ConnectError = error{ Refused, NoResources };
+
+/// Starts to connect; the socket becomes writable when it is decided.
+pub fn connect(address: *const Address) ConnectError!Fd {
+    const flags = linux.SOCK.STREAM | linux.SOCK.NONBLOCK | linux.SOCK.CLOEXEC;
+    const result = linux.socket(address.any.family, flags, linux.IPPROTO.TCP);
+    if (linux.errno(result) != .SUCCESS) return error.NoResources;
+    const fd: Fd = @intCast(result);
+    setFlag(fd, linux.IPPROTO.TCP, linux.TCP.NODELAY);
+    switch (linux.errno(linux.connect(fd, &address.any, address.length()))) {
+        .SUCCESS, .INPROGRESS, .INTR => return fd,
+        // No local port is left, which is not the fault of the other side.
+        .ADDRNOTAVAIL, .AGAIN, .NOBUFS, .NOMEM => {
+            close(fd);
+            return error.NoResources;
+        },
+        else => {
+            close(fd);
+            return error.Refused;
+        },
+    }
+}
+
+/// Whether the connection that was started has come to stand.
+pub fn isConnected(fd: Fd) bool {
+    var code: c_int = 0;
+    var length: linux.socklen_t = @sizeOf(c_int);
+    const result = linux.getsockopt(fd, linux.SOL.SOCKET, linux.SO.ERROR, std.mem.asBytes(&code), &length);
+    return linux.errno(result) == .SUCCESS and code == 0;
+}
+
+pub const Poll = struct {
+    fd: Fd,
+
+    pub const Event = linux.epoll_event;
+
+    pub fn open(why: *failure.Failure) error{Failed}!Poll {
+        const result = linux.epoll_create1(linux.EPOLL.CLOEXEC);
+        if (linux.errno(result) != .SUCCESS) return why.machine("cannot open an epoll ({t})", .{linux.errno(result)});
+        return .{ .fd = @intCast(result) };
+    }
+
+    /// Watches a file; false when the kernel has no memory for it.
+    pub fn watch(self: Poll, fd: Fd, events: u32, source: *Source) bool {
+        var event: Event = .{ .events = events, .data = .{ .ptr = @intFromPtr(source) } };
+        return linux.errno(linux.epoll_ctl(self.fd, linux.EPOLL.CTL_ADD, fd, &event)) == .SUCCESS;
+    }
+
+    pub fn unwatch(self: Poll, fd: Fd) void {
+        _ = linux.epoll_ctl(self.fd, linux.EPOLL.CTL_DEL, fd, null);
+    }
+
+    pub fn wait(self: Poll, events: []Event, timeout_ms: i32) []Event {
+        const result = linux.epoll_wait(self.fd, events.ptr, @intCast(events.len), timeout_ms);
+        // A signal that we do not take may interrupt the wait.
+        return if (linux.errno(result) == .SUCCESS) events[0..result] else events[0..0];
+    }
+};
+
+/// A counter that wakes the poll of another thread.
+pub fn openWake(why: *failure.Failure) error{Failed}!Fd {
+    const result = linux.eventfd(0, linux.EFD.CLOEXEC | linux.EFD.NONBLOCK);
+    if (linux.errno(result) != .SUCCESS) return why.machine("cannot open an eventfd ({t})", .{linux.errno(result)});
+    return @intCast(result);
+}
+
+pub fn wake(fd: Fd) void {
+    const one: u64 = 1;
+    _ = linux.write(fd, std.mem.asBytes(&one), @sizeOf(u64));
+}
+
+pub fn takeWake(fd: Fd) void {
+    var count: u64 = undefined;
+    _ = linux.read(fd, std.mem.asBytes(&count), @sizeOf(u64));
+}
+
+/// Turns SIGTERM and SIGINT into something to read, for this thread and all that it starts.
+pub fn openSignals(why: *failure.Failure) error{Failed}!Fd {
+    var set = linux.sigemptyset();
+    linux.sigaddset(&set, .TERM);
+    linux.sigaddset(&set, .INT);
+    _ = linux.sigprocmask(linux.SIG.BLOCK, &set, null);
+    const result = linux.signalfd(-1, &set, linux.SFD.CLOEXEC | linux.SFD.NONBLOCK);
+    if (linux.errno(result) != .SUCCESS) return why.machine("cannot open a signalfd ({t})", .{linux.errno(result)});
+    return @intCast(result);
+}
+
+/// How many signals have come since the last question.
+pub fn takeSignals(fd: Fd) usize {
+    var infos: [8]linux.signalfd_siginfo = undefined;
+    const result = linux.read(fd, std.mem.asBytes(&infos).ptr, @sizeOf(@TypeOf(infos)));
+    return if (linux.errno(result) == .SUCCESS) result / @sizeOf(linux.signalfd_siginfo) else 0;
+}
+
+test "places" {
+    const place = try Place.parse("[::1]:80");
+    try std.testing.expectEqualStrings("::1", place.host);
+    try std.testing.expectEqual(80, place.port);
+    try std.testing.expectEqual(0, (try Place.parse("localhost:0")).port);
+    for ([_][]const u8{ "", "a", ":1", "a:", "a:b", "a:65536", "::1:80", "[::1]", "[x]:1", "a:+1", "a b:1", "a/b:1" }) |text| {
+        try std.testing.expect(std.meta.isError(Place.parse(text)));
+    }
+}
+
+test "addresses are printed as they are written" {
+    var buffer: [Address.text_bytes]u8 = undefined;
+    for ([_][2][]const u8{
+        .{ "127.0.0.1:80", "127.0.0.1" },
+        .{ "[::1]:8080", "::1" },
+        .{ "[::ffff:10.0.0.1]:1", "10.0.0.1" },
+    }) |row| {
+        const place = try Place.parse(row[0]);
+        const address: Address = .fromIp(try .parse(place.host, place.port));
+        var writer: Io.Writer = .fixed(&buffer);
+        try address.printHost(&writer);
+        try std.testing.expectEqualStrings(row[1], writer.buffered());
+    }
+}
