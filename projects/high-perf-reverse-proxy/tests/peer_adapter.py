@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""nginx or haproxy under the command line of a lane, to prove the oracle on programs that the world relies on.
+
+PEER=nginx (or haproxy) chooses. The options of a lane become a configuration, SIGTERM becomes the peer's own orderly
+end. DIFFERS names the checks in which a peer behaves otherwise by design, and how; on all others it must pass.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+NGINX = """
+daemon off;
+master_process off;
+pid {run}/nginx.pid;
+error_log {run}/error.log warn;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+    client_body_temp_path {run}/body; proxy_temp_path {run}/proxy; fastcgi_temp_path {run}/fastcgi;
+    uwsgi_temp_path {run}/uwsgi; scgi_temp_path {run}/scgi;
+    keepalive_requests 1000000; keepalive_timeout {idle_timeout}s; client_header_timeout {header_timeout}s;
+    client_max_body_size {max_body_bytes}; client_header_buffer_size 1k; large_client_header_buffers 4 {max_header_bytes};
+    underscores_in_headers on; ignore_invalid_headers off; merge_slashes off; server_tokens off;
+    lingering_close off;
+    map $http_upgrade $hop {{ default upgrade; '' ''; }}
+    map $http_via $via {{ default "$http_via, 1.1 deadheat"; '' "1.1 deadheat"; }}
+    map $http_x_forwarded_host $forwarded_host {{ default $http_x_forwarded_host; '' $http_host; }}
+    upstream pool {{
+        {balance}
+        {servers}
+        keepalive {pool_size}; keepalive_requests 1000000;
+    }}
+    server {{
+        listen {listen} backlog=4096;
+        location / {{
+            proxy_pass http://pool;
+            proxy_http_version 1.1; proxy_buffering off; proxy_request_buffering off;
+            proxy_connect_timeout {connect_timeout}s; proxy_read_timeout {read_timeout}s;
+            proxy_next_upstream error timeout invalid_header; proxy_next_upstream_tries {tries};
+            proxy_buffer_size 64k; proxy_buffers 4 64k; proxy_busy_buffers_size 64k;
+            proxy_set_header Connection $hop; proxy_set_header Upgrade $http_upgrade; proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto http;
+            proxy_set_header X-Forwarded-Host $forwarded_host; proxy_set_header Via $via;
+            proxy_pass_header Server; proxy_pass_header Date;
+            add_header Via "1.1 deadheat" always;
+        }}
+    }}
+}}
+"""
+
+HAPROXY = """
+global
+    maxconn 10000
+    nbthread 1
+    tune.bufsize 65536
+    tune.maxrewrite 8192
+    tune.http.maxhdr 2000
+defaults
+    mode http
+    timeout connect {connect_timeout}s
+    timeout client {idle_timeout}s
+    timeout http-keep-alive {idle_timeout}s
+    timeout server {read_timeout}s
+    timeout tunnel {idle_timeout}s
+    timeout http-request {header_timeout}s
+    retries {retries}
+    option redispatch 1
+    retry-on conn-failure empty-response
+    option forwardfor
+    http-reuse always
+    no option http-buffer-request
+frontend front
+    bind {listen} backlog 4096
+    http-request set-header X-Forwarded-Proto http
+    http-request set-header X-Forwarded-Host %[req.hdr(host)] unless {{ req.hdr(x-forwarded-host) -m found }}
+    http-request add-header Via "1.1 deadheat"
+    http-response add-header Via "1.1 deadheat"
+    default_backend pool
+backend pool
+    balance {balance}
+    {servers}
+"""
+DEFAULTS = {
+    "balance": "round-robin", "hash-header": "", "pool-size": "64", "max-connections": "10000", "connect-timeout": "1",
+    "read-timeout": "30", "idle-timeout": "60", "header-timeout": "10", "drain-timeout": "5", "max-header-bytes": "16384",
+    "max-body-bytes": "0", "health-path": "", "health-interval": "2", "health-timeout": "1", "rise": "2", "fall": "3",
+    "max-fails": "3", "fail-timeout": "10", "retries": "1", "threads": "1",
+}  # fmt: skip
+DIFFERS: dict[str, dict[str, str]] = {"nginx": {}, "haproxy": {}}
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def nginx_words(options: argparse.Namespace, run: Path, listen: str) -> list[str]:
+    """Write a configuration of nginx; return its command line."""
+    balance = {"round-robin": "", "least-connections": "least_conn;", "hash": "hash $remote_addr consistent;"}[options.balance]
+    if options.balance == "hash" and options.hash_header:
+        balance = f"hash $http_{options.hash_header.lower().replace('-', '_')} consistent;"
+    fails = min(int(options.max_fails), 1000)
+    servers = "\n".join(
+        f"server {name} max_fails={fails} fail_timeout={max(1, round(float(options.fail_timeout)))}s;"
+        for name in options.backends.split(",")
+    )
+    values = {key: str(value) for key, value in vars(options).items()}
+    for key in ("idle_timeout", "header_timeout", "connect_timeout", "read_timeout"):
+        values[key] = f"{float(values[key]) * 1000:.0f}m"  # NNNms
+    values |= {"run": str(run), "listen": listen, "servers": servers, "balance": balance}
+    config = run / "nginx.conf"
+    config.write_text(NGINX.format(**values, tries=int(options.retries) + 1), encoding="utf-8")
+    words = [shutil.which("nginx", path="/usr/sbin:/usr/bin") or "nginx", "-e", str(run / "error.log"), "-c", str(config)]
+    return [*words, "-g", "user root;"] if os.geteuid() == 0 else words
+
+
+def haproxy_words(options: argparse.Namespace, run: Path, listen: str) -> list[str]:
+    """Write a configuration of haproxy; return its command line."""
+    balance = {"round-robin": "roundrobin", "least-connections": "leastconn", "hash": "source"}[options.balance]
+    tail = "\n    hash-type consistent" if options.balance == "hash" else ""
+    if options.balance == "hash" and options.hash_header:
+        balance = f"hdr({options.hash_header})"
+    servers = "\n    ".join(
+        f"server s{number} {name} pool-max-conn {options.pool_size}"
+        for number, name in enumerate(options.backends.split(","))
+    )
+    values = {key: str(value) for key, value in vars(options).items()}
+    for key in ("idle_timeout", "header_timeout", "connect_timeout", "read_timeout"):
+        values[key] = f"{float(values[key]) * 1000:.0f}m"
+    values |= {"listen": listen, "servers": servers, "balance": balance + tail}
+    config = run / "haproxy.cfg"
+    config.write_text(HAPROXY.format(**values), encoding="utf-8")
+    return [shutil.which("haproxy", path="/usr/sbin:/usr/bin") or "haproxy", "-db", "-f", str(config)]
+
+
+PEERS = {"nginx": (nginx_words, signal.SIGQUIT), "haproxy": (haproxy_words, signal.SIGUSR1)}
+
+
+def parse() -> argparse.Namespace:
+    """Read a lane's command line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--listen", required=True)
+    parser.add_argument("--backends", required=True)
+    parser.add_argument("--admin")
+    for name, value in DEFAULTS.items():
+        parser.add_argument(f"--{name}", default=value)
+    return parser.parse_args()
+
+
+def die_with_parent() -> None:
+    """Let no peer outlive its adapter."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+
+
+def main() -> int:
+    """Run a peer."""
+    options = parse()
+    words, orderly_end = PEERS[os.environ["PEER"]]
+    host = options.listen.rpartition(":")[0]
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        argv = words(options, Path(folder), f"{host}:{port}")
+        child = subprocess.Popen(argv, preexec_fn=die_with_parent, stdout=subprocess.DEVNULL)  # noqa: PLW1509 - one thread
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: child.send_signal(orderly_end))
+        while child.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection((host.strip("[]"), port)):
+                break
+            time.sleep(0.01)
+        print(f"listening on {host}:{port}", flush=True)
+        return child.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
