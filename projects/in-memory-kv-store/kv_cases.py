@@ -1,6 +1,6 @@
-"""Differential checks: the scripts of cases/*.txt, and what holds for every command (arity, types, memory, expiry).
+"""Differential checks: the scripts of cases_*.py, and what holds for every command (arity, types, memory, expiry).
 
-A script file has one check per `[name]`; a line is one command in redis-cli's quoting, asked of the lane and of
+A script has one check per `[name]`; a line is one command in redis-cli's quoting, asked of the lane and of
 redis-server. At the end of a check both data sets are compared. Directives:
 
     @2 COMMAND       ask on a second connection
@@ -15,13 +15,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
+from types import ModuleType
 
-from kv_checks import Checks, Lab, Pair, as_raw, expect
+import cases_connection
+import cases_hashes
+import cases_keys
+import cases_lists
+import cases_sets
+import cases_strings
+import cases_transactions
+import cases_zsets
+from kv_checks import Checks, Lab, Pair, expect
 from kv_picks import DRAWN, GENERATORS, STREAMS, Picker, nasty_command, stream
 from kv_wire import Command, command, decode, shown, shown_command
 
-CASES = Path(__file__).resolve().parent / "cases"
+SCRIPTS = [
+    *(cases_strings, cases_keys, cases_lists, cases_hashes, cases_sets, cases_zsets, cases_connection, cases_transactions),
+]
 STREAM_COMMANDS = 4000
 STREAM_SEEDS = 3
 BATCHES = [1, 2, 7, 30, 100, 400]
@@ -72,10 +82,10 @@ def quoted(line: str, position: int, word: bytearray) -> int:
     return position + 1
 
 
-def scripts(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Yield the name and the lines of every check of a file."""
+def scripts(module: ModuleType) -> Iterator[tuple[str, list[str]]]:
+    """Yield the name and the lines of every check of a module."""
     name, lines = "", list[str]()
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in module.SCRIPTS.splitlines():
         if line.startswith("[") and line.endswith("]"):
             if name:
                 yield name, lines
@@ -142,9 +152,9 @@ def same_start(start: bytes, args: Command, pair: Pair) -> None:
         expect(raw.startswith(start), f"{shown_command(args)}: expected {shown(start)}..., {name} answers {shown(raw)}")
 
 
-for path in sorted(CASES.glob("*.txt")):
-    for case, case_lines in scripts(path):
-        checks.add(f"{path.stem}/{case}", partial(run_script, case_lines))
+for script in SCRIPTS:
+    for case, case_lines in scripts(script):
+        checks.add(f"{script.__name__.removeprefix('cases_')}/{case}", partial(run_script, case_lines))
 
 
 # --- every command ---------------------------------------------------------------------------------------------------
@@ -268,7 +278,7 @@ DBSIZE
 KEYS *
 """
 KEYLESS = [
-    *("PING", "ECHO", "SELECT", "HELLO", "CLIENT", "CLIENT SETNAME", "CLIENT GETNAME", "CLIENT ID", "CLIENT LIST"),
+    *("ECHO", "SELECT", "CLIENT", "CLIENT SETNAME", "CLIENT GETNAME", "CLIENT ID", "CLIENT LIST"),
     *("CLIENT NO-EVICT", "COMMAND COUNT", "CONFIG", "CONFIG GET", "CONFIG SET", "CONFIG RESETSTAT", "OBJECT"),
     *("OBJECT ENCODING", "MEMORY", "MEMORY USAGE", "TIME", "DBSIZE", "SCAN", "RANDOMKEY", "KEYS", "MULTI", "EXEC"),
     *("DISCARD", "WATCH", "UNWATCH", "RESET", "BGREWRITEAOF"),
@@ -600,4 +610,3 @@ def add_tables() -> None:
 
 
 add_tables()
-__all__ = ["as_raw", "checks"]

@@ -8,7 +8,7 @@ whenever the report was written, whatever the lane did; 2 when this machine lack
 
 Areas, one module each:
 
-    strings keys lists hashes sets zsets connection transactions   scripts of cases/*.txt (kv_cases)
+    strings keys lists hashes sets zsets connection transactions   scripts of cases_*.py (kv_cases)
     arity types out-of-memory expired fuzz stream data             every command and random streams (kv_cases)
     protocol                                                       raw bytes on the wire (kv_protocol)
     expiry info memory scan hostile aof process                    (kv_expiry, kv_info, ...)
@@ -28,7 +28,7 @@ import json
 import sys
 import tempfile
 import time
-from pathlib import Path
+from types import ModuleType
 
 import kv_aof
 import kv_cases

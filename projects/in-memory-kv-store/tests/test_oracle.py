@@ -15,7 +15,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parent.parent
 LIAR = PROJECT / "tests" / "liar.py"
 ADAPTER = PROJECT / "redis_adapter.py"
-SIZE = {"keys": 50_000, "requests": 60_000}
+SIZE = {"keys": 2000, "requests": 2000}
 TOOLS = ["redis-server", "redis-cli", "redis-benchmark", "redis-check-aof"]
 
 pytestmark = [

@@ -1,5 +1,6 @@
-# Scripts of the oracle, see kv_cases.py. One check per [name].
+"""Scripts of the oracle about MULTI, EXEC and WATCH; kv_cases.py says how to read them."""
 
+SCRIPTS = r"""
 [exec]
 MULTI
 SET a 1
@@ -218,3 +219,4 @@ MULTI
 SET a 1
 DISCARD
 CLIENT GETNAME
+"""

@@ -1,5 +1,6 @@
-# Scripts of the oracle, see kv_cases.py. One check per [name].
+"""Scripts of the oracle about lists; kv_cases.py says how to read them."""
 
+SCRIPTS = r"""
 [push-pop]
 LPUSH l a b c
 RPUSH l d e f
@@ -156,3 +157,4 @@ LREM l 0 ""
 LRANGE l 0 -1
 LPOP l 5
 RPOP l 5
+"""

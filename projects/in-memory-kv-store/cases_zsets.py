@@ -1,5 +1,6 @@
-# Scripts of the oracle, see kv_cases.py. One check per [name].
+"""Scripts of the oracle about sorted sets; kv_cases.py says how to read them."""
 
+SCRIPTS = r"""
 [zadd]
 ZADD z 1 a 2 b 3 c
 ZADD z 1 a
@@ -179,3 +180,4 @@ ZREM z b
 ZREM absent a
 ZREM z a c c
 EXISTS z
+"""

@@ -1,5 +1,6 @@
-# Scripts of the oracle, see kv_cases.py. One check per [name].
+"""Scripts of the oracle about strings; kv_cases.py says how to read them."""
 
+SCRIPTS = r"""
 [set-get]
 SET k v
 GET k
@@ -406,3 +407,4 @@ RPUSH list a
 @kind OBJECT ENCODING list
 @kind OBJECT NOSUCH list
 @like -ERR unknown subcommand = OBJECT NOSUCH list
+"""

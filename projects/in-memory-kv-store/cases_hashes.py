@@ -1,5 +1,6 @@
-# Scripts of the oracle, see kv_cases.py. One check per [name].
+"""Scripts of the oracle about hashes; kv_cases.py says how to read them."""
 
+SCRIPTS = r"""
 [hset-hget]
 HSET h f v
 HSET h f w g x
@@ -127,3 +128,4 @@ HGETALL h
 HDEL h v
 HSTRLEN h aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 HLEN h
+"""

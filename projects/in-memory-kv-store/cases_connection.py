@@ -1,5 +1,6 @@
-# Scripts of the oracle, see kv_cases.py. One check per [name].
+"""Scripts of the oracle about connections, configuration and introspection; kv_cases.py says how to read them."""
 
+SCRIPTS = r"""
 [ping-echo]
 PING
 PING hello
@@ -160,3 +161,4 @@ CLIENT SETNAME one
 @2 CLIENT SETNAME two
 CLIENT GETNAME
 @2 CLIENT GETNAME
+"""

@@ -1,5 +1,6 @@
-# Scripts of the oracle, see kv_cases.py. One check per [name].
+"""Scripts of the oracle about sets; kv_cases.py says how to read them."""
 
+SCRIPTS = r"""
 [sadd-srem]
 SADD t a b c a
 SADD t a
@@ -128,3 +129,4 @@ SADD t a b c aa 1 2
 SADD n 1 2 3
 @scan SSCAN n 0
 @scan SSCAN n 0 MATCH [12]
+"""

@@ -1,5 +1,6 @@
-# Scripts of the oracle, see kv_cases.py. One check per [name].
+"""Scripts of the oracle about keys of any type; kv_cases.py says how to read them."""
 
+SCRIPTS = r"""
 [del-exists]
 MSET a 1 b 2 c 3
 DEL a absent b
@@ -383,3 +384,4 @@ SETNX a again
 TTL a
 INCR c
 TTL c
+"""
