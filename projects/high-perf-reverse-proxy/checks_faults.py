@@ -7,7 +7,7 @@ import functools
 import time
 
 from checks_framing import payload, same_body
-from proxy_arena import REGISTRY, Arena, Failed, Setup, equal, expect, get, post
+from proxy_arena import REGISTRY, Arena, Failed, Setup, equal, expect, get, post, timely
 from proxy_backend import Exchange, chunked, pieces, response
 from proxy_wire import Client, Truncated, short
 
@@ -239,7 +239,7 @@ SLOW = Setup("slow", ("--read-timeout", "0.6", "--max-fails", "1000000", "--retr
 def within(began: float, least: float, most: float) -> None:
     """Fail unless so much time has passed."""
     took = time.monotonic() - began
-    expect(least <= took <= most, f"expected {least:g} to {most:g} s, took {took:.2f} s")
+    timely(least <= took <= most, f"expected {least:g} to {most:g} s, took {took:.2f} s")
 
 
 async def silent(exchange: Exchange) -> None:
@@ -331,7 +331,7 @@ async def slow_upload(arena: Arena) -> None:
 
 # --- silence of clients ---
 
-IMPATIENT = Setup("impatient", ("--header-timeout", "0.6", "--idle-timeout", "0.6", "--read-timeout", "5"))
+IMPATIENT = Setup("impatient", ("--header-timeout", "0.6", "--idle-timeout", "0.8", "--read-timeout", "5"))
 HEADER = Setup("header-timeout", ("--header-timeout", "0.6"))
 
 
@@ -423,7 +423,7 @@ async def idle_timeout(arena: Arena) -> None:
         await client.ask(get(arena.target(response(b"x"))))
         began = time.monotonic()
         equal("end", "eof", await client.nothing_more())
-        within(began, 0.45, 2.5)
+        within(began, 0.6, 3)
 
 
 @REGISTRY.check("timeouts/idle-never-spoke", IMPATIENT)
@@ -433,7 +433,7 @@ async def idle_from_start(arena: Arena) -> None:
     with await arena.client() as client:
         rest = await client.until_end()
         expect(not rest or rest.startswith(b"HTTP/1.1 408 "), f"got {short(rest)}")
-    within(began, 0.45, 2.5)
+    within(began, 0.45, 3)
 
 
 @REGISTRY.check("timeouts/idle-is-renewed", IMPATIENT)
@@ -443,7 +443,9 @@ async def idle_renewed(arena: Arena) -> None:
     with await arena.client() as client:
         for _ in range(6):
             equal("status", 200, (await client.ask(get(path))).status)
+            began = time.monotonic()
             await asyncio.sleep(0.3)
+            timely(time.monotonic() - began < 0.6, "the oracle itself was held up")
 
 
 @REGISTRY.check("timeouts/idle-not-while-answering", IMPATIENT)
@@ -472,7 +474,7 @@ async def slow_loris(arena: Arena) -> None:
         for _ in range(20):
             began = time.monotonic()
             equal("status of a good client", 200, (await arena.get(path)).status)
-            expect(time.monotonic() - began < 1, f"a good client waited {time.monotonic() - began:.2f} s")
+            timely(time.monotonic() - began < 1, f"a good client waited {time.monotonic() - began:.2f} s")
             await asyncio.sleep(0.02)
         async with asyncio.timeout(8):
             await asyncio.sleep(1.7)
@@ -485,5 +487,3 @@ async def slow_loris(arena: Arena) -> None:
     # A reset may overtake the 408 where the client was still sending.
     expect(turned_away + ends.count(b"") == 200 and turned_away >= 100, f"{turned_away} of 200 got 408")
     equal("requests at the backend", 0, len(arena.got(b"/never")))
-
-

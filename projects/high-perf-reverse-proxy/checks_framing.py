@@ -15,7 +15,17 @@ CUTS = Setup("cuts")
 POOL = Setup("pool")
 INTERIM = Setup("interim")
 OLD = Setup("http10")
-SIZES = {"0": 0, "1": 1, "2b": 2, "1k": 1024, "16k": 16384, "64k": 65536, "64k+1": 65537, "1m": 1 << 20, "10m": 10 << 20}
+SIZES = {
+    "0": 0,
+    "1": 1,
+    "2b": 2,
+    "1k": 1024,
+    "16k": 16384,
+    "64k": 65536,
+    "64k+1": 65537,
+    "1m": 1 << 20,
+    "10m": 10 << 20,
+}
 CUTS_AT_ONCE = 24
 
 
@@ -115,7 +125,8 @@ async def request_chunk_form(name: str, arena: Arena) -> None:
 
 
 for _name in CHUNK_FORMS:
-    REGISTRY.add(f"framing/response-chunk-{_name}", functools.partial(response_chunk_form, _name), PLAIN)
+    if _name != "extension-spaced":  # the grammar allows it, and h11, which reads after us, does not
+        REGISTRY.add(f"framing/response-chunk-{_name}", functools.partial(response_chunk_form, _name), PLAIN)
     REGISTRY.add(f"framing/request-chunk-{_name}", functools.partial(request_chunk_form, _name), PLAIN)
 
 
@@ -212,14 +223,12 @@ async def method_passes(method: bytes, body: bytes, arena: Arena) -> None:
     equal("framing", "length" if body else "none", got.framing)
 
 
-for _method_name in (b"GET", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"TRACE", b"PATCH", b"PROPFIND", b"get", b"X-!#~"):
-    for _body in (b"", b"some body"):
-        if _method_name != b"POST" or _body:
-            REGISTRY.add(
-                f"framing/method-{_method_name.decode()}{'-with-body' if _body else ''}",
-                functools.partial(method_passes, _method_name, _body),
-                PLAIN,
-            )
+METHODS = (b"GET", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"TRACE", b"PATCH", b"PROPFIND", b"get", b"X-!#~")
+for _method_name in METHODS:
+    _label = "odd-token" if _method_name.startswith(b"X-") else _method_name.decode()
+    REGISTRY.add(f"framing/method-{_label}-with-body", functools.partial(method_passes, _method_name, b"body"), PLAIN)
+    if _method_name != b"POST":
+        REGISTRY.add(f"framing/method-{_label}", functools.partial(method_passes, _method_name, b""), PLAIN)
 
 
 @REGISTRY.check("framing/post-length-0", PLAIN)
@@ -502,7 +511,9 @@ async def reuse_after(first: bytes, method: bytes, arena: Arena) -> None:
 
 for _name, (_answer, _method) in BODILESS.items():
     if _name in ("204", "304-with-length", "head", "chunked-0"):
-        REGISTRY.add(f"keep-alive/reused-after-{_name}", functools.partial(reuse_after, _answer, _method.encode()), POOL)
+        REGISTRY.add(
+            f"keep-alive/reused-after-{_name}", functools.partial(reuse_after, _answer, _method.encode()), POOL
+        )
 
 
 async def backend_closes(answer: bytes, then: str, arena: Arena) -> None:
@@ -848,16 +859,15 @@ async def client_half_closes(arena: Arena) -> None:
 
 
 async def extra_bytes(pause: float, arena: Arena) -> None:
-    """Bytes that a backend sends behind its response are never another client's answer."""
+    """Bytes that a backend sends behind its response, at once or a little later, are never another client's answer."""
     poison = response(b"poison")
     bad = arena.target(pieces((response(b"good"), 0), (poison, pause)) if pause else response(b"good") + poison)
     plain = arena.target(response(b"plain"))
     for _ in range(3):
         with await arena.client() as client:
             same_body(b"good", await client.ask(get(bad)))
-            await asyncio.sleep(0.03)
+            await asyncio.sleep(pause * 4)  # until they have come, to a connection that nobody has asked
             same_body(b"plain", await client.ask(get(plain)))
-        await asyncio.sleep(pause * 2)
         same_body(b"plain", await arena.get(plain))
 
 

@@ -45,8 +45,8 @@ KEPT = {
     "inner-space": (b"X-A: a  b\tc", b"X-B:   lead", b"X-C: trail  "),
     "bytes": (b"X-Latin: caf\xe9", b"X-Utf8: \xe2\x82\xac", b"X-All: \x80\x9f\xa0\xff"),
     "odd-names": (b"!#$%&'*+-.^_`|~09Az: v", b"_x: 1", b"1: 2", b"a.b: c"),
-    "odd-values": (b"X-A: \"q\\\"uoted, (comment) ;=\\", b"X-B: :::", b"X-C: ,,,", b"X-D: <script>"),
-    "end-to-end": (b"Authorization: Basic eDp5", b"Range: bytes=0-1", b"If-None-Match: \"x\"", b"Accept-Encoding: gzip"),
+    "odd-values": (b'X-A: "q\\"uoted, (comment) ;=\\', b"X-B: :::", b"X-C: ,,,", b"X-D: <script>"),
+    "end-to-end": (b"Authorization: Basic eDp5", b"Range: bytes=0-1", b'If-None-Match: "x"', b"Accept-Encoding: gzip"),
     "proxy-authorization": (b"Proxy-Authorization: Basic eDp5",),
     "many": tuple(b"X-H%d: %d" % (number, number * number) for number in range(90)),
     "long-value": (b"X-Long: " + b"v" * 12000,),
@@ -261,7 +261,11 @@ async def forwarded_for_source(arena: Arena) -> None:
 
 APPENDED = {
     "forwarded-for": ((b"X-Forwarded-For: 10.0.0.1",), "x-forwarded-for", [b"10.0.0.1", US]),
-    "forwarded-for-list": ((b"X-Forwarded-For: 10.0.0.1, 10.0.0.2",), "x-forwarded-for", [b"10.0.0.1", b"10.0.0.2", US]),
+    "forwarded-for-list": (
+        (b"X-Forwarded-For: 10.0.0.1, 10.0.0.2",),
+        "x-forwarded-for",
+        [b"10.0.0.1", b"10.0.0.2", US],
+    ),
     "forwarded-for-lines": (
         (b"X-Forwarded-For: 10.0.0.1", b"X-A: b", b"x-forwarded-for: 10.0.0.2"),
         "x-forwarded-for",
@@ -286,9 +290,7 @@ async def response_appended(lines: tuple[bytes, ...], name: str, expected: list[
 
 
 for _name, (_lines, _header, _expected) in APPENDED.items():
-    REGISTRY.add(
-        f"headers/appended-{_name}", functools.partial(request_appended, _lines, _header, _expected), HEADERS
-    )
+    REGISTRY.add(f"headers/appended-{_name}", functools.partial(request_appended, _lines, _header, _expected), HEADERS)
     if _header == "via":
         REGISTRY.add(
             f"headers/response-appended-{_name}",

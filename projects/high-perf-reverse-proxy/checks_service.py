@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from checks_framing import same_body
 from checks_tunnel import UPGRADE, mirror, tunnel
-from proxy_arena import REGISTRY, Arena, Failed, Setup, equal, expect, get, post
+from proxy_arena import REGISTRY, Arena, Failed, Setup, equal, expect, get, post, timely
 from proxy_backend import Exchange, Handler, pieces, response
 from proxy_program import READY_LINE, Program, run
 from proxy_wire import Client, Response, Truncated, short
@@ -132,7 +132,16 @@ async def port_in_use(arena: Arena) -> None:
 
 GOOD_OPTIONS: dict[str, tuple[str, ...]] = {
     "equals-sign": ("--balance=least-connections", "--pool-size=8", "--read-timeout=2.5"),
-    "fractions": ("--connect-timeout", "0.25", "--idle-timeout", "1.5", "--header-timeout", ".5", "--drain-timeout", "2"),
+    "fractions": (
+        "--connect-timeout",
+        "0.25",
+        "--idle-timeout",
+        "1.5",
+        "--header-timeout",
+        ".5",
+        "--drain-timeout",
+        "2",
+    ),
     "threads-2": ("--threads", "2"),
     "all": (
         *("--balance", "hash", "--hash-header", "X-K", "--pool-size", "4", "--max-connections", "50"),
@@ -176,7 +185,7 @@ async def backend_by_name(arena: Arena) -> None:
 
 @REGISTRY.check("options/ready-lines", Setup("ready", admin=True, fresh=True))
 async def ready_lines(arena: Arena) -> None:
-    """stdout is two lines, the admin's first, with real ports that accept."""
+    """Stdout is two lines, the admin's first, with real ports that accept."""
     lines = bytes(arena.program.stdout)
     found = READY_LINE.findall(lines)
     equal("lines", [b"admin", b"listening"], [kind for kind, _, _ in found])
@@ -311,6 +320,21 @@ async def counted_retries(arena: Arena) -> None:
     equal("growth of retries_total", 3, int(Grown(before, await scrape(arena)).by("retries_total")))
 
 
+@REGISTRY.check("metrics/cut-responses", COUNTED)
+async def counted_cuts(arena: Arena) -> None:
+    """responses_cut_total counts answers whose backend failed inside the body."""
+    before = await scrape(arena)
+    path = arena.target(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", "close")
+    for _ in range(3):
+        try:
+            await arena.get(path)
+        except Truncated:
+            continue
+        raise Failed("expected a visible cut, got a clean end")
+    await asyncio.sleep(0.05)
+    equal("growth", 3, int(Grown(before, await scrape(arena)).by("responses_cut_total")))
+
+
 @REGISTRY.check("metrics/active-connections", COUNTED)
 async def counted_connections(arena: Arena) -> None:
     """active_connections follows the clients that are there."""
@@ -325,7 +349,9 @@ async def counted_connections(arena: Arena) -> None:
     equal("after they left", start, (await scrape(arena)).total("active_connections"))
 
 
-@REGISTRY.check("metrics/backend-up", Setup("metrics-up", ("--max-fails", "1", "--retries", "1"), backends=2, admin=True))
+@REGISTRY.check(
+    "metrics/backend-up", Setup("metrics-up", ("--max-fails", "1", "--retries", "1"), backends=2, admin=True)
+)
 async def counted_up(arena: Arena) -> None:
     """backend_up is 1 or 0 for each backend."""
     first = await scrape(arena)
@@ -338,7 +364,7 @@ async def counted_up(arena: Arena) -> None:
     equal("with one down", [1, 0], [then.total("backend_up", backend.address) for backend in arena.backends])
 
 
-@REGISTRY.check("metrics/are-not-the-clients'", COUNTED)
+@REGISTRY.check("metrics/apart-from-clients", COUNTED)
 async def not_for_clients(arena: Arena) -> None:
     """On the clients' port /metrics and /health are paths of the backends; asking the admin port counts nothing."""
     for path in (b"/metrics", b"/health"):
@@ -401,7 +427,7 @@ async def exits(arena: Arena, began: float, seconds: float, least: float = 0.0) 
     code = await arena.program.ended(seconds + 1)
     took = time.monotonic() - began
     equal("exit code", 0, code)
-    expect(least <= took <= seconds, f"expected the end after {least:g} to {seconds:g} s, took {took:.2f} s")
+    timely(least <= took <= seconds, f"expected the end after {least:g} to {seconds:g} s, took {took:.2f} s")
 
 
 async def drains_slow_response(number: int, arena: Arena) -> None:
@@ -417,6 +443,7 @@ async def drains_slow_response(number: int, arena: Arena) -> None:
     await client.read_body(head)
     same_body(b"helloworld", head)
     await client.nothing_more(2)
+    client.close()
     await exits(arena, began, 2.5)
 
 
@@ -451,6 +478,7 @@ async def drain_before_head(arena: Arena) -> None:
     same_body(b"late", got)
     expect(got.closes, f"no Connection: close while draining: {short(got.headers)}")
     await client.nothing_more(2)
+    client.close()
     await exits(arena, began, 2.5)
 
 
@@ -519,7 +547,7 @@ async def drain_second_signal(arena: Arena) -> None:
     expect(arena.program.alive, "the program ended while a response was in flight")
     arena.program.signal(signal.SIGTERM)
     await arena.program.ended(2)
-    expect(time.monotonic() - began < 1.5, "the second signal did not end it at once")
+    timely(time.monotonic() - began < 1.5, "the second signal did not end it at once")
 
 
 @REGISTRY.check("drain/tunnel", drain("--drain-timeout", "0.8"))
@@ -548,6 +576,7 @@ async def drain_pipelined(arena: Arena) -> None:
         await client.nothing_more(2)
     else:
         same_body(b"fast", await client.response())
+    client.close()
     await exits(arena, began, 2.5)
 
 

@@ -8,7 +8,7 @@ import time
 import zlib
 
 from checks_framing import payload, same_body
-from proxy_arena import REGISTRY, Arena, Setup, equal, expect, get, post, post_chunked
+from proxy_arena import REGISTRY, Arena, Setup, equal, expect, get, post, post_chunked, timely
 from proxy_backend import Exchange, response
 from proxy_wire import Client, Message, Wire
 
@@ -117,9 +117,7 @@ async def events(arena: Arena) -> None:
     """50 small chunks, 10 ms apart, come one by one and not in heaps."""
 
     async def tick(exchange: Exchange) -> None:
-        await exchange.send(
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-        )
+        await exchange.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
         for number in range(50):
             data = b"data: %02d\n\n" % number
             await exchange.send(b"%x\r\n%s\r\n" % (len(data), data))
@@ -136,7 +134,7 @@ async def events(arena: Arena) -> None:
         head.framing = "chunked"
         await client.read_body(head)
     equal("length", 50 * 10, head.size)
-    expect(arrivals >= 20, f"50 events came in {arrivals} reads over {took:.2f} s")
+    timely(arrivals >= 20, f"50 events came in {arrivals} reads over {took:.2f} s")
 
 
 # --- volume ---
@@ -335,7 +333,7 @@ async def thousand_idle(arena: Arena) -> None:
         began = time.monotonic()
         same_body(b"x", await arena.get(path))
         slowest = max(slowest, time.monotonic() - began)
-    expect(slowest < 0.5, f"a client beside 1,000 idle ones waited {slowest:.2f} s")
+    timely(slowest < 0.5, f"a client beside 1,000 idle ones waited {slowest:.2f} s")
     memory_bounded(arena, "with 1,000 idle clients")
     for client in clients:
         same_body(b"x", await client.ask(get(path)))

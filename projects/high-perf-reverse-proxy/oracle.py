@@ -1,6 +1,6 @@
 """Decides whether a reverse proxy does its job: asks everything, and reports every check by name.
 
-    python oracle.py --program PATH --data DIR --out DIR [--only GLOBS] [--without GLOBS] [--list]
+    python oracle.py --program PATH --data DIR --out DIR [--only GLOBS] [--without GLOBS] [--foreign] [--list]
 
 Around the program stand backends that record every byte and answer as scripted, and nginx with the files of the
 workload; before it stand clients on raw sockets. The report is OUT/report.json:
@@ -8,7 +8,8 @@ workload; before it stand clients on raw sockets. The report is OUT/report.json:
     {"checks": [{"name": "area/what", "failure": null | "expected ..., got ...", "seconds": 0.1}], "texts": {...}}
 
 `texts` holds the body of each error response and the line of each usage error, which must be the same in every lane.
-Exit code 0 whenever the report was written, whatever the program did.
+A check that failed for its time, on a machine that may be busy, is asked once more when nothing else runs; then
+`first_look` keeps what it said before. Exit code 0 whenever the report was written, whatever the program did.
 
 The checks are in the modules checks_*; proxy_wire reads and writes HTTP on sockets, proxy_backend is the scripted
 backend, proxy_program starts things, proxy_arena runs checks. Needs nginx (Debian's nginx-light), h11 and websockets.
@@ -61,6 +62,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--only", default="*", help="globs of check names, separated by commas")
     parser.add_argument("--without", default="", help="globs of check names that are left out")
+    parser.add_argument("--foreign", action="store_true", help="the program is no lane: do not judge its error pages")
     parser.add_argument("--list", action="store_true", help="print the names and ask nothing")
     options = parser.parse_args()
     if not options.list and not (options.program and options.data and options.out):
@@ -89,10 +91,13 @@ async def judge(around: Surroundings, checks: list[Check]) -> dict[str, object]:
     await runner.run(checks)
     order = {check.name: place for place, check in enumerate(REGISTRY.checks)}
     names = sorted(runner.failures, key=lambda name: (order.get(name, len(order)), name))
-    rows = [
+    rows: list[dict[str, object]] = [
         {"name": name, "failure": runner.failures[name], "seconds": round(runner.seconds.get(name, 0.0), 2)}
         for name in names
     ]
+    for row in rows:
+        if first := runner.first_look.get(str(row["name"])):
+            row["first_look"] = first
     return {"checks": rows, "texts": dict(sorted(around.texts.items()))}
 
 
@@ -105,7 +110,7 @@ def main() -> int:
         return 0
     raise_open_files()
     options.out.mkdir(parents=True, exist_ok=True)
-    around = Surroundings(options.program.resolve(), options.data.resolve(), options.out.resolve())
+    around = Surroundings(options.program.resolve(), options.data.resolve(), options.out.resolve(), options.foreign)
     report = asyncio.run(judge(around, checks))
     shutil.rmtree(options.out / "run", ignore_errors=True)
     (options.out / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -247,7 +247,7 @@ class Backend:
         """Return the first request for a target, once it (or only its head) has come."""
         try:
             async with asyncio.timeout(seconds):
-                while not (found := self.got(target)) or (whole and not found[0].complete):
+                while not (found := self.got(target)) or (whole and not found[0].complete):  # noqa: ASYNC110 - polled by few checks
                     await asyncio.sleep(POLL_SECONDS)
         except TimeoutError:
             what = "only a part of the request" if self.got(target) else "no request"

@@ -44,9 +44,7 @@ def write(path: Path, data: bytes) -> None:
 
 def script(entries: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Return requests and their right replies as pace reads them."""
-    return PACE + b"".join(
-        struct.pack("<II", len(request), len(reply)) + request + reply for request, reply in entries
-    )
+    return PACE + b"".join(struct.pack("<II", len(request), len(reply)) + request + reply for request, reply in entries)
 
 
 def request(name: str, number: int) -> bytes:

@@ -110,7 +110,9 @@ def free_port() -> int:
 
 def nginx_words(options: argparse.Namespace, run: Path, listen: str) -> list[str]:
     """Write a configuration of nginx; return its command line."""
-    balance = {"round-robin": "", "least-connections": "least_conn;", "hash": "hash $remote_addr consistent;"}[options.balance]
+    balance = {"round-robin": "", "least-connections": "least_conn;", "hash": "hash $remote_addr consistent;"}[
+        options.balance
+    ]
     if options.balance == "hash" and options.hash_header:
         balance = f"hash $http_{options.hash_header.lower().replace('-', '_')} consistent;"
     fails = min(int(options.max_fails), 1000)
@@ -124,7 +126,13 @@ def nginx_words(options: argparse.Namespace, run: Path, listen: str) -> list[str
     values |= {"run": str(run), "listen": listen, "servers": servers, "balance": balance}
     config = run / "nginx.conf"
     config.write_text(NGINX.format(**values, tries=int(options.retries) + 1), encoding="utf-8")
-    words = [shutil.which("nginx", path="/usr/sbin:/usr/bin") or "nginx", "-e", str(run / "error.log"), "-c", str(config)]
+    words = [
+        shutil.which("nginx", path="/usr/sbin:/usr/bin") or "nginx",
+        "-e",
+        str(run / "error.log"),
+        "-c",
+        str(config),
+    ]
     return [*words, "-g", "user root;"] if os.geteuid() == 0 else words
 
 

@@ -24,9 +24,7 @@ pytestmark = [
     pytest.mark.skipif(
         any(importlib.util.find_spec(name) is None for name in PACKAGES), reason="needs h11 and websockets"
     ),
-    pytest.mark.skipif(
-        shutil.which("nginx", path=f"{os.environ.get('PATH')}:/usr/sbin") is None, reason="needs nginx"
-    ),
+    pytest.mark.skipif(shutil.which("nginx", path=f"{os.environ.get('PATH')}:/usr/sbin") is None, reason="needs nginx"),
 ]
 
 
@@ -69,7 +67,9 @@ def sound(data: Path, out: Path) -> dict[str, str | None]:
 
 
 @pytest.mark.parametrize("fault", sorted(FAULTS))
-def test_planted_fault_is_caught(fault: str, data: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_planted_fault_is_caught(
+    fault: str, data: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """The check that is about a fault passes without it and fails with it."""
     before = sound(data, tmp_path_factory.getbasetemp() / "sound")
     assert before[FAULTS[fault]] is None

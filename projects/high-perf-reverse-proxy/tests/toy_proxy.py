@@ -54,7 +54,13 @@ FAULTS = {
 }
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 HOP = {b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade"}
-REASONS = {400: "Bad Request", 405: "Method Not Allowed", 501: "Not Implemented", 502: "Bad Gateway", 505: "HTTP Version Not Supported"}
+REASONS = {
+    400: "Bad Request",
+    405: "Method Not Allowed",
+    501: "Not Implemented",
+    502: "Bad Gateway",
+    505: "HTTP Version Not Supported",
+}
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -264,9 +270,15 @@ class Proxy:
             raise BadError(400, "target")
         words = [word.strip().lower() for value in values(headers, b"connection") for word in value.split(b",")]
         upgrading = b"upgrade" in words and bool(values(headers, b"upgrade"))
-        out = [(k, v) for k, v in passed(headers, upgrading) if k.lower() not in (b"x-forwarded-for", b"via", b"x-forwarded-proto")]
+        out = [
+            (k, v)
+            for k, v in passed(headers, upgrading)
+            if k.lower() not in (b"x-forwarded-for", b"via", b"x-forwarded-proto")
+        ]
         shown = "127.0.0.1" if FAULT == "wrong-client-address" else address
-        out.append((b"X-Forwarded-For", b", ".join([*filter(None, values(headers, b"x-forwarded-for")), shown.encode()])))
+        out.append(
+            (b"X-Forwarded-For", b", ".join([*filter(None, values(headers, b"x-forwarded-for")), shown.encode()]))
+        )
         out.append((b"X-Forwarded-Proto", b"http"))
         if not values(headers, b"x-forwarded-host") and hosts:
             out.append((b"X-Forwarded-Host", hosts[0]))
@@ -278,7 +290,16 @@ class Proxy:
         head = write_head(method + b" " + target + b" HTTP/1.1", out)
         return self.exchange(client, head, (kind, size), method, version, close, upgrading)
 
-    def exchange(self, client: Peer, head: bytes, framed: tuple[str, int], method: bytes, version: bytes, close: bool, upgrading: bool) -> bool:  # noqa: PLR0913 - a toy
+    def exchange(
+        self,
+        client: Peer,
+        head: bytes,
+        framed: tuple[str, int],
+        method: bytes,
+        version: bytes,
+        close: bool,
+        upgrading: bool,
+    ) -> bool:  # noqa: PLR0913 - a toy
         """Ask a backend, and pass its answer on."""
         turn = next(self.turn) * (2 if FAULT == "every-second-backend" else 1)
         for attempt in range(2):
@@ -301,7 +322,11 @@ class Proxy:
             except (OSError, BadError) as error:
                 safe = method in (b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE") and not began
                 refused = isinstance(error, ConnectionRefusedError)
-                if attempt or not (refused or safe or FAULT == "retries-post") or (isinstance(error, BadError) and error.status != 599):
+                if (
+                    attempt
+                    or not (refused or safe or FAULT == "retries-post")
+                    or (isinstance(error, BadError) and error.status != 599)
+                ):
                     if isinstance(error, BadError) and error.status != 599:
                         raise
                     raise BadError(502, "backend failed") from error
@@ -326,7 +351,9 @@ class Proxy:
                 break
         body(client, *framed, backend.sock.sendall)
 
-    def answer(self, client: Peer, backend: Peer, index: int, method: bytes, version: bytes, close: bool, upgrading: bool) -> bool:  # noqa: PLR0913 - as above
+    def answer(
+        self, client: Peer, backend: Peer, index: int, method: bytes, version: bytes, close: bool, upgrading: bool
+    ) -> bool:  # noqa: PLR0913 - as above
         """Pass a response on."""
         while True:
             try:
@@ -373,7 +400,9 @@ class Proxy:
                 self.pools[index].append(backend)
         return not close
 
-    def relay(self, client: Peer, backend: Peer, head: bytes, kind: str, size: int, until_close: bool, version: bytes) -> None:  # noqa: PLR0913 - as above
+    def relay(
+        self, client: Peer, backend: Peer, head: bytes, kind: str, size: int, until_close: bool, version: bytes
+    ) -> None:  # noqa: PLR0913 - as above
         """Pass head and body on; where the backend dies, the client's connection is cut."""
         held: list[bytes] = [head]
         count = 0
@@ -391,7 +420,11 @@ class Proxy:
         if FAULT != "buffers-responses":
             client.sock.sendall(head)
         old = version == b"1.0"
-        plain = (lambda data: send(data.split(b"\r\n", 1)[1][:-2]) if not data.startswith(b"0\r\n") else None) if old else send
+        plain = (
+            (lambda data: send(data.split(b"\r\n", 1)[1][:-2]) if not data.startswith(b"0\r\n") else None)
+            if old
+            else send
+        )
         try:
             if kind == "body":
                 client.sock.sendall(b"x" * size)
@@ -448,13 +481,27 @@ def main() -> int:
         (print(f"error: {text}{chr(10) + 'usage' if FAULT == 'error-in-two-lines' else ''}", file=sys.stderr), 2)[1]
     )
     options, unknown = parser.parse_known_args()
-    known = ("--balance", "--hash-header", "--pool-size", "--max-", "--read-", "--idle-", "--header-", "--drain-", "--fail-")
+    known = (
+        "--balance",
+        "--hash-header",
+        "--pool-size",
+        "--max-",
+        "--read-",
+        "--idle-",
+        "--header-",
+        "--drain-",
+        "--fail-",
+    )
     known = (*known, "--connect-", "--health-", "--rise", "--fall", "--retries", "--threads")
     if stray := [word for word in unknown if word.startswith("--") and not word.startswith(known)]:
         parser.error(f"unknown option {stray[0]}")
-    backends = [(host.strip("[]"), int(port)) for host, _, port in (b.rpartition(":") for b in options.backends.split(","))]
+    backends = [
+        (host.strip("[]"), int(port)) for host, _, port in (b.rpartition(":") for b in options.backends.split(","))
+    ]
     host, _, port = options.listen.rpartition(":")
-    listener = socket.create_server((host.strip("[]"), int(port)), backlog=1024, family=socket.AF_INET6 if "[" in host else socket.AF_INET)
+    listener = socket.create_server(
+        (host.strip("[]"), int(port)), backlog=1024, family=socket.AF_INET6 if "[" in host else socket.AF_INET
+    )
     proxy = Proxy(backends)
     threads: list[threading.Thread] = []
 
