@@ -1,0 +1,3 @@
+module deadheat/high-perf-reverse-proxy
+
+go 1.27
