@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tools import stats
 from tools.figures import Figures, figures, metric_by_round
+from tools.record import NOISE_FLAGS
 from tools.stats import Verdict
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ class Analysis:
 
 def analyse(result: Result, case: CaseResult) -> Analysis:
     """Compute the statistics of one case."""
-    values = {arm: rounds for arm in result.arms if (rounds := metric_by_round(case, arm, result.metric.name))}
+    metric = case.metric or result.metric.name
+    values = {arm: rounds for arm in result.arms if (rounds := metric_by_round(case, arm, metric))}
     judge = _Judge(result, case, values)
     groups: dict[Parity, list[str]] = {}
     for lane in result.lanes:
@@ -117,7 +119,7 @@ def analyse(result: Result, case: CaseResult) -> Analysis:
                 pairs[first, second] = found
     return Analysis(
         case=case,
-        figures={arm: figures(case, arm) for arm in values},
+        figures={arm: figures(case, arm, metric) for arm in values},
         null=judge.null,
         steal_share=judge.steal_share,
         pairs=pairs,
@@ -133,10 +135,11 @@ class _Judge:
         """Measure the noise of the run once."""
         self.values = values
         self.alpha = result.plan.alpha / result.plan.claims
+        self.bound = _generator_bound(case, case.metric or result.metric.name)
         self.noisy: dict[str, set[int]] = {}
         samples = case.samples
         for arm_name, turn, flags in zip(samples.arm, samples.round, samples.flags, strict=True):
-            if "noisy" in flags:
+            if flags & NOISE_FLAGS:
                 self.noisy.setdefault(arm_name, set()).add(turn)
         total_ns = sum(case.samples.wall_ns) * result.environment.cpus
         self.steal_share = sum(case.samples.steal_ns) / total_ns if total_ns else 0.0
@@ -152,6 +155,8 @@ class _Judge:
             return None
         ratio = stats.paired_ratio(*paired, self.alpha)
         verdict = stats.decide(ratio, self.null, self.steal_share)
+        if {a, b} <= self.bound:  # both are as fast as the load generator, which says nothing of them
+            return Comparison(a, b, ratio, Verdict.WITHHELD, None, tuple(x / y for x, y in zip(*paired, strict=True)))
         other = self._quiet_verdict(a, b)
         rounds = tuple(first / second for first, second in zip(*paired, strict=True))
         return Comparison(a, b, ratio, verdict, other if other is not verdict else None, rounds)
@@ -171,6 +176,14 @@ class _Judge:
         return (
             ([self.values[a][turn] for turn in rounds], [self.values[b][turn] for turn in rounds]) if rounds else None
         )
+
+
+def _generator_bound(case: CaseResult, metric: str) -> frozenset[str]:
+    """Name the arms whose capacity is that of the load generator in most rounds."""
+    if case.load is None or metric != "ns_per_item":
+        return frozenset()
+    arms = set(case.samples.arm)
+    return frozenset(arm for arm in arms if (found := figures(case, arm).load) is not None and found.generator_bound)
 
 
 def _group(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools import __version__, languages
+from tools import __version__, languages, stats
 from tools.caches import ROOT
 from tools.errors import CommandError
 from tools.files import sha256_file, sha256_tree
@@ -22,7 +22,7 @@ from tools.workloads import Prepared
 if TYPE_CHECKING:
     from tools.flow import Benchmark, Contender
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 TEST_MARKS = ("_test.", "/tests/", "test_")
 
 
@@ -103,7 +103,7 @@ def _arm(one: Contender, done: Benchmark) -> dict[str, Any]:
     return {
         "role": "lane" if isinstance(source, Lane) else "peer",
         "of": None,
-        "language": source.language,
+        "language": source.language or None,
         "variant": getattr(source, "variant", None),
         "title": getattr(source, "title", None) or source.name,
         "parity": asdict(source.parity) if source.parity else None,
@@ -120,7 +120,7 @@ def _arm(one: Contender, done: Benchmark) -> dict[str, Any]:
         "image_bytes": one.image_bytes,
         "cold_build_ns": built.cold_build_ns if built else None,
         "incremental_build_ns": built.incremental_build_ns if built else None,
-        "lines_of_code": lines_of_code(source.folder, languages.get(source.language)),
+        "lines_of_code": lines_of_code(source.folder, languages.get(source.language)) if source.language else None,
         "startup_ns": one.startup_ns,
         "counts_items": one.counts_items,
         "verification": verified or {"state": "not-run", "checks": 0, "bad_inputs": 0, "failures": []},
@@ -158,12 +158,31 @@ def _case(one: CaseRun, done: Benchmark, prepared: Prepared) -> dict[str, Any]:
         "floor_basis": f"memory, {bandwidth / 1e9:.1f} GB/s" if one.floor_ns is not None else None,
         "states": _states(one, done),
         "calibration": [asdict(found) for found in one.calibrations],
-        "memory": _memory(one.warmups),
+        "memory": _memory(one.warmups, one.samples if case.load else ()),
         "stop": one.stop,
-        "warmups": columns(one.warmups),
-        "samples": columns(one.samples),
-        "load": None,
+        "warmups": columns(one.warmups, load=case.load is not None),
+        "samples": columns(one.samples, load=case.load is not None),
+        "metric": case.measures(done.project.metric.name),
+        "load": _load(one) if case.load else None,
     }
+
+
+def _load(one: CaseRun) -> dict[str, Any]:
+    """What drove the servers, and the curve of latencies of each arm."""
+    load = one.case.load
+    assert load is not None  # noqa: S101 - the caller looked
+    plain = ("tool", "protocol", "connections", "pipeline", "settle_seconds", "measure_seconds", "error_budget")
+    return {name: getattr(load, name) for name in plain} | {"rate_per_second": one.rate, "curves": _curves(one.samples)}
+
+
+def _curves(samples: Sequence[Sample]) -> dict[str, list[list[float]]]:
+    """Of each arm, the median over its rounds of every quantile of latency."""
+    found: dict[str, dict[float, list[float]]] = {}
+    for sample in samples:
+        if sample.load is not None and not sample.failed:
+            for quantile, latency_ns in sample.load.curve:
+                found.setdefault(sample.arm, {}).setdefault(quantile, []).append(latency_ns)
+    return {arm: [[q, stats.median(values)] for q, values in sorted(of.items())] for arm, of in found.items()}
 
 
 def _states(one: CaseRun, done: Benchmark) -> dict[str, Any]:
@@ -174,8 +193,17 @@ def _states(one: CaseRun, done: Benchmark) -> dict[str, Any]:
     return {name: {"state": state, "reason": reason and one_line(reason)} for name, (state, reason) in states.items()}
 
 
-def _memory(warmups: Sequence[Sample]) -> dict[str, Any]:
-    """Peak memory from the untimed round: the launcher is small, so the figure is the program's own."""
+def _memory(warmups: Sequence[Sample], loads: Sequence[Sample]) -> dict[str, Any]:
+    """Peak memory from the untimed round: the launcher is small, so the figure is the program's own.
+
+    A server lives through all rounds, so that its last round knows its peak.
+    """
+    if loads:
+        return {
+            sample.arm: {"max_rss_bytes": sample.reply.max_rss_bytes, "source": "proc"}
+            for sample in loads
+            if not sample.failed
+        }
     return {
         sample.arm: {"max_rss_bytes": sample.reply.max_rss_bytes, "source": "rusage"}
         for sample in warmups

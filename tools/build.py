@@ -13,7 +13,7 @@ from tools import caches, languages
 from tools.errors import BuildError, CommandError
 from tools.files import atomic_folder, sha256_file, source_sha256
 from tools.languages.base import Language, cpu_level
-from tools.model import Lane, Peer, Project
+from tools.model import NO_PACKAGES, Lane, Packages, Peer, Project
 from tools.runners.base import Built, Runner, Source, Workshop
 
 CACHE_VERSION = 1
@@ -37,12 +37,23 @@ def source_of(project: Project, arm: Lane | Peer) -> Source:
         slug=project.slug,
         arm=arm.name,
         role="lane" if isinstance(arm, Lane) else "peer",
-        language=arm.language,
+        language=arm.language or "",
         folder=arm.folder,
         libraries=arm.libraries if isinstance(arm, Peer) else (),
         build_packages=arm.build_packages,
-        run_packages=arm.run_packages,
+        run_packages=_of_peer(arm) if isinstance(arm, Peer) else arm.run_packages,
     )
+
+
+def _of_peer(peer: Peer) -> Packages:
+    """What a peer runs on: its own packages and those of the server that it is."""
+    more = peer.service.packages if peer.service else NO_PACKAGES
+    return Packages((*peer.run_packages.apt, *more.apt), (*peer.run_packages.pip, *more.pip))
+
+
+def tool(name: str, folder: Path, language: str) -> Source:
+    """A program of the harness itself that is built like a lane, for both runners."""
+    return Source(slug=name, arm=name, role="tool", language=language, folder=folder)
 
 
 def build(runner: Runner, source: Source, *, times: bool = False) -> Attempt:
@@ -50,6 +61,9 @@ def build(runner: Runner, source: Source, *, times: bool = False) -> Attempt:
 
     With `times` the build is done afresh unless its cold and incremental times are known already.
     """
+    if not source.language:  # a packaged server: nothing to compile
+        own = source_sha256(source.folder) if source.folder.is_dir() else None
+        return Attempt(source, Built(source, runner.name, None, own, None, None, None), cached=True)
     language = languages.get(source.language)
     try:
         key = _key(runner, source, language)

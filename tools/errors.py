@@ -85,3 +85,7 @@ class CommandError(DeadheatError):
         """Keep the end of the output for logs."""
         super().__init__(message, remedy=remedy)
         self.tail = tail
+
+
+class ServiceError(RunnerError):
+    """A server that the lanes need does not start, or ended in the middle."""

@@ -12,14 +12,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tools import assemble, build, environment, verify, workloads
-from tools.errors import UsageError, VerifyError
+from tools import assemble, build, environment, interview, services, verify, workloads
+from tools.errors import BuildError, UsageError, VerifyError
 from tools.launcher.protocol import LaunchReply
+from tools.loads import TOOLS, pace
 from tools.measure import Arm, Bench, CaseRun, Progress, Settings
-from tools.model import Lane, Peer, Project
-from tools.runners.base import Arena, Program, Run, Runner
+from tools.model import Lane, Packages, Peer, Project
+from tools.runners.base import TOOLBOX, Arena, Program, Run, Runner
+from tools.serving import LoadBench
 
 STARTUP_RUNS = 11
+INTERVIEW_PROCESSES = 256
+"""An oracle of servers starts reference servers and clients beside the lane."""
 NULL_SUFFIX = "null"
 
 
@@ -127,20 +131,82 @@ def verify_all(project: Project, runner: Runner, contenders: Sequence[Contender]
     prepared = workloads.prepare(project, "verify")
     checks = workloads.checks(project, prepared)
     programs = [Program(one.name, one.attempt.built) for one in contenders if one.attempt.built]
-    with runner.arena(programs, prepared.folder, project.limits) as arena:
+    if project.server is not None:
+        _interview_all(project, runner, contenders, prepared)
+    with runner.arena([*_toolbox(project, runner), *programs], prepared.folder, project.limits) as arena:
         for one in contenders:
             if one.attempt.built is None:
                 continue
             source = one.attempt.source
+            heard = one.verification
             one.verification = verify.verify(arena, source, project, checks, counts_items=one.counts_items)
+            if heard is not None:
+                one.verification.add(heard)
+        _verify_loads(project, arena, prepared.workload.name, contenders)
+    for one in contenders:
+        if one.attempt.built is not None:
             say(_verdict_line(project, runner, one))
+
+
+def _interview_all(
+    project: Project, runner: Runner, contenders: Sequence[Contender], prepared: workloads.Prepared
+) -> None:
+    """The oracle of servers, one lane after the other, each in a sandbox with the reference servers."""
+    limits = replace(project.limits, processes=max(project.limits.processes, INTERVIEW_PROCESSES))
+    for one in contenders:
+        if one.attempt.built is not None and isinstance(one.source, Lane):
+            program = interview.program(Program(one.name, one.attempt.built), project)
+            with runner.arena([program], prepared.folder, limits) as arena:
+                one.verification = interview.interview(arena, one.attempt.source, project)
+
+
+def _verify_loads(project: Project, arena: Arena, workload: str, contenders: Sequence[Contender]) -> None:
+    """Every declared case of servers: all replies of its script are compared, for lanes and peers alike."""
+    cases = [case for case in project.cases if case.load is not None and workload in case.workloads]
+    if not cases:
+        return
+    peers = {name: peer for name, peer in project.peers.items() if peer.service}
+    with services.all_services(arena, project):
+        for one in contenders:
+            if one.attempt.built is None or one.verification is None:
+                continue
+            bench_one = LoadBench(arena, project, Settings(seed=0), 1, None, _quiet, peers=peers)
+            for case in cases:
+                if one.name not in case.without:
+                    one.verification.checks += 1
+                    if problem := bench_one.problem(case, Arm(one.name, "lane")):
+                        one.verification.failures.append((case.name, problem))
+
+
+def _quiet(progress: Progress) -> None:
+    """Verification shows no progress line."""
+
+
+def _toolbox(project: Project, runner: Runner) -> list[Program]:
+    """Services and load generators of a project, as one more program; nothing for batch projects.
+
+    Raises:
+        BuildError: our load generator does not build.
+    """
+    loads = [case.load for case in project.cases if case.load is not None]
+    if not loads and not project.services:
+        return []
+    attempt = build.build(runner, build.tool("pace", pace.FOLDER, "rust"))
+    if attempt.built is None:
+        raise BuildError(f"the load generator does not build: {attempt.reason}", remedy=attempt.log.strip() or None)
+    needed = [service.packages for service in project.services] + [TOOLS[load.tool].PACKAGES for load in loads]
+    apt = tuple(name for packages in needed for name in packages.apt)
+    pip = tuple(name for packages in needed for name in packages.pip)
+    return [Program(TOOLBOX, attempt.built, Packages(apt, pip), beside=True)]
 
 
 def measure_all(done: Benchmark, say: Say, progress: Callable[[Progress], None]) -> None:
     """Verify the workload's cases, time start-up, then measure case after case within the budget."""
     project, options = done.project, done.options
     done.prepared = workloads.prepare(project, options.workload)
-    checks = {one.name: one for one in workloads.checks(project, done.prepared) if one.declared}
+    known = [*workloads.checks(project, done.prepared), *workloads.load_checks(project, done.prepared)]
+    checks = {one.name: one for one in known if one.declared}
+    peers = {name: peer for name, peer in project.peers.items() if peer.service}
     cases = [
         case for case in project.cases if case.name in checks and (not options.cases or case.name in options.cases)
     ]
@@ -151,16 +217,23 @@ def measure_all(done: Benchmark, say: Say, progress: Callable[[Progress], None])
     lanes = sum(arm.role == "lane" for arm in arms)
     done.claims = max(1, len(cases) * (math.comb(lanes, 2) + lanes * (len(arms) - lanes - 1)))
     done.reference = arms[0].name
-    with done.runner.arena(programs, done.prepared.folder, project.limits) as arena:
-        _check_workload(done, arena, [checks[case.name] for case in cases], say)
+    programs = [*_toolbox(project, done.runner), *programs]
+    with (
+        done.runner.arena(programs, done.prepared.folder, project.limits) as arena,
+        services.all_services(arena, project),
+    ):
+        _check_workload(done, arena, [checks[case.name] for case in cases if case.load is None], say)
         arms = [_timed_startup(arena, arm, ready) for arm in arms if _still_ready(arm, ready)]
         done.environment = environment.describe(done.runner, arena.isolation)
         bandwidth = done.environment["memory_bandwidth_bytes_per_second"]
-        bench_one = Bench(arena, project, replace(done.settings, cpus=_cpus(done)), done.claims, bandwidth, progress)
+        settings = replace(done.settings, cpus=_cpus(done))
+        bench_one = Bench(arena, project, settings, done.claims, bandwidth, progress)
+        load_one = LoadBench(arena, project, settings, done.claims, bandwidth, progress, peers=peers)
         end = time.monotonic() + options.budget_seconds
         for index, case in enumerate(cases):
             share = max(0.0, end - time.monotonic()) / (len(cases) - index)
-            done.runs.append(bench_one.measure(case, checks[case.name], arms, time.monotonic() + share))
+            asked = load_one if case.load is not None else bench_one
+            done.runs.append(asked.measure(case, checks[case.name], arms, time.monotonic() + share))
         for one in ready:
             one.image_bytes, one.image_digest = arena.image_bytes(one.name), arena.image_digest(one.name)
 
@@ -217,6 +290,8 @@ def _still_ready(arm: Arm, ready: Sequence[Contender]) -> bool:
 
 def _timed_startup(arena: Arena, arm: Arm, ready: Sequence[Contender]) -> Arm:
     """The arm with the median time of doing nothing (`--version`), which is reported and never subtracted."""
+    if any(one.name == arm.name and isinstance(one.source, Peer) and one.source.service for one in ready):
+        return arm  # a packaged server has its own idea of a version
     replies: list[LaunchReply] = [arena.run(Run(arm.name, ("--version",), 60.0)) for _ in range(STARTUP_RUNS)]
     times = sorted(reply.wall_ns for reply in replies)
     for one in ready:

@@ -75,7 +75,8 @@ def size(count: float | None) -> str:
 
 def rate(per_second: float, plural: str) -> str:
     """Write a throughput; `plural` is escaped here."""
-    return f"{_scaled(per_second, [(1e9, 'G'), (1e6, 'M'), (1e3, 'k'), (1, '')])} {text(plural, 30)}/s"
+    number = _scaled(per_second, [(1e9, "G"), (1e6, "M"), (1e3, "k"), (1, "")])
+    return f"{number} {text(plural, 30)}/s" if plural else f"{number}/s"
 
 
 def factor(value: float) -> str:

@@ -22,6 +22,9 @@ CPU_TOLERANCE_NS = (
     20_000_000  # looser than what the harness flags: ticks of up to 10 ms, counted for user and for system
 )
 CPU_TOLERANCE = 1.05
+MARKS = frozenset({"noisy", "generator-lag", "generator-busy"})
+"""Flags that mark a run and condemn nobody."""
+LOAD_COLUMNS = frozenset({"offered", "mismatched", "errors", "dropped", "latency_p99_ns"})
 HTML = re.compile(r"<[!/?A-Za-z]|&#?\w+;")
 
 
@@ -111,6 +114,9 @@ def _case(where: str, case: Mapping[str, Any], tree: Mapping[str, Any]) -> Itera
     for arm, state in case["states"].items():
         if state["state"] != "measured" and state["reason"] is None:
             yield f"{where}.states.{arm}", f"{state['state']} without a reason"
+    if case["load"] is not None and not LOAD_COLUMNS <= set(case["samples"]):
+        yield f"{where}.samples", "has a load, yet no columns of it"
+        return
     for key in ("samples", "warmups"):
         lengths = [len(column) for column in case[key].values()]
         if min(lengths) != max(lengths):
@@ -166,18 +172,19 @@ class _Bounds:
     counting: frozenset[str]
     cpus: int
     floor_ns: float
+    load: bool
 
 
 def _samples(where: str, case: Mapping[str, Any], tree: Mapping[str, Any]) -> Iterator[Finding]:
     """Find runs that are wrong or impossible and are not flagged so, and measured arms with such a run."""
     counting = frozenset(name for name, arm in tree["arms"].items() if arm["counts_items"])
     items, cpus = case["items"] * case["repeats"], tree["environment"]["cpus"]
-    bounds = _Bounds(case["digest"], items, counting, cpus, case["floor_ns"] or 0)
+    bounds = _Bounds(case["digest"], items, counting, cpus, case["floor_ns"] or 0, case["load"] is not None)
     columns = case["samples"]
     condemned: set[str] = set()
     for index, values in enumerate(zip(*columns.values(), strict=True)):
         run = dict(zip(columns, values, strict=True))
-        excuses = set(run["flags"]) - {"noisy"}
+        excuses = set(run["flags"]) - MARKS
         if excuses:
             condemned.add(run["arm"])
         if "failed" not in excuses:
@@ -194,8 +201,19 @@ def _wrong(run: Mapping[str, Any], excuses: set[str], bounds: _Bounds) -> Iterat
         yield "exit_code", f"ended with {run['exit_kind']} {run['exit_code']} and is not flagged as failed"
     if run["digest"] != bounds.digest and "wrong-digest" not in excuses:
         yield "digest", "gave another digest than the verified one"
-    if run["items"] != bounds.items and run["arm"] in bounds.counting and "wrong-items" not in excuses:
+    if bounds.load:
+        yield from _lost(run, excuses)
+    elif run["items"] != bounds.items and run["arm"] in bounds.counting and "wrong-items" not in excuses:
         yield "items", f"counted {run['items']} items, not {bounds.items} (items x repeats)"
+
+
+def _lost(run: Mapping[str, Any], excuses: set[str]) -> Iterator[Finding]:
+    """Find a load run whose counts contradict each other."""
+    offered, mismatched = run["offered"] or 0, run["mismatched"] or 0
+    if mismatched and "wrong-replies" not in excuses:
+        yield "mismatched", "got wrong replies and is not flagged so"
+    if (run["items"] or 0) + mismatched > offered:
+        yield "items", f"has more replies than the {offered} requests"
 
 
 def _impossible(run: Mapping[str, Any], excuses: set[str], bounds: _Bounds) -> Iterator[Finding]:

@@ -92,6 +92,8 @@ class CaseRun:
     samples: list[Sample] = field(default_factory=list)
     stop: str = "failed"
     floor_ns: float | None = None
+    rate: float | None = None
+    """Requests a second of an open loop."""
 
     def fail(self, arm: str, state: str, reason: str) -> None:
         """End an arm's verdict in this case."""
@@ -268,15 +270,25 @@ class Bench:
         racing = [arm for arm in arms if arm.role != "peer"]
         if len(racing) < 2:  # noqa: PLR2004 - a ratio needs two
             return {}
-        walls = {arm.name: _walls(run.samples, arm.name) for arm in racing}
+        values = {arm.name: self._values(run, arm.name) for arm in racing}
         first = racing[0].name
         widths = {}
         for arm in racing[1:]:
-            rounds = sorted(walls[first].keys() & walls[arm.name].keys())
-            logs = [math.log(walls[arm.name][n] / walls[first][n]) for n in rounds]
+            rounds = sorted(values[first].keys() & values[arm.name].keys())
+            logs = [math.log(values[arm.name][n] / values[first][n]) for n in rounds]
             interval = stats.sign_interval(logs, self.settings.alpha / self.claims)
             widths[arm.name] = (interval.high - interval.low) / 2
         return widths
+
+    def value(self, run: CaseRun, sample: Sample) -> float:
+        """What the verdict rests on; here the wall time, as every run does the same work."""
+        del run
+        return float(sample.reply.wall_ns)
+
+    def _values(self, run: CaseRun, arm: str) -> dict[int, float]:
+        mine = (sample for sample in run.samples if sample.arm == arm and not sample.failed)
+        found = {sample.round: self.value(run, sample) for sample in mine}
+        return {turn: value for turn, value in found.items() if value > 0}
 
     def _show(self, run: CaseRun, arms: list[Arm], number: int, started: float, deadline: float) -> None:
         spent = time.monotonic() - started
@@ -292,6 +304,3 @@ def _grown(repeats: int, factor: float) -> int:
     """The next number of repeats to try: towards the target with a margin, by at most CALIBRATION_GROWTH."""
     return max(repeats + 1, math.ceil(repeats * min(CALIBRATION_GROWTH, factor * CALIBRATION_MARGIN)))
 
-
-def _walls(samples: list[Sample], arm: str) -> dict[int, int]:
-    return {sample.round: sample.reply.wall_ns for sample in samples if sample.arm == arm and not sample.failed}

@@ -51,13 +51,70 @@ class Lane:
 
 
 @dataclass(frozen=True)
+class Service:
+    """A real server: what lanes or loads need beside them, or a peer. Placeholders: see `tools.services`."""
+
+    name: str
+    command: tuple[str, ...]
+    """The absolute path of the program and its arguments."""
+    files: tuple[tuple[str, str], ...] = ()
+    """Configuration: (name in {run}, template in the project's folder)."""
+    ready: str | None = None
+    """Text that a line of its output contains once it is ready; None: when something accepts at its port."""
+    packages: Packages = NO_PACKAGES
+
+
+@dataclass(frozen=True)
+class Server:
+    """How the lanes of a server project are started."""
+
+    args: tuple[str, ...]
+    ready: str = "listening on "
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Requests a second of an open loop: a number, or a share of the lowest capacity that a case measured."""
+
+    per_second: float | None = None
+    share: float | None = None
+    of: str | None = None
+
+
+@dataclass(frozen=True)
+class Load:
+    """What drives the server of a case, and for how long."""
+
+    tool: str
+    protocol: str
+    script: str
+    """A script of `pace` under {data}; every reply is compared with it."""
+    prepare: str | None = None
+    """A script that is sent once to each fresh server before anything is timed."""
+    scripts: dict[str, tuple[str, str | None, str]] = field(default_factory=dict)
+    """For peers that speak another protocol: (protocol, prepare, script)."""
+    path: str = "/"
+    """What wrk asks for."""
+    connections: int = 1
+    pipeline: int = 1
+    rate: Rate | None = None
+    settle_seconds: float = 10.0
+    measure_seconds: float = 3.0
+    error_budget: float = 0.0
+    """Share of requests that may fail or be dropped."""
+
+
+@dataclass(frozen=True)
 class Peer:
-    """An industry program under the lane contract; the yardstick, never a winner."""
+    """An industry program under the lane contract; the yardstick, never a winner.
+
+    A batch peer is an adapter that is compiled (`folder`, `language`); a peer of servers is a `service`.
+    """
 
     name: str
     title: str
     folder: Path
-    language: str
+    language: str | None
     libraries: tuple[str, ...]
     build_packages: Packages
     run_packages: Packages
@@ -65,6 +122,7 @@ class Peer:
     counts_items: bool
     equal: str
     unequal: str
+    service: Service | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +165,14 @@ class Case:
     bytes_per_item: float | None = None
     without: dict[str, str] = field(default_factory=dict)
     stdin: str | None = None
+    load: Load | None = None
+    peer_args: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """What a peer's command gets in this case where the lanes get `args`."""
+    metric: str | None = None
+
+    def measures(self, of_project: str) -> str:
+        """What the verdict rests on: the case's own metric, latency where a rate is given, else the project's."""
+        return self.metric or ("latency_p99_ns" if self.load and self.load.rate else of_project)
 
 
 @dataclass(frozen=True)
@@ -155,6 +221,11 @@ class Project:
     bad_inputs: tuple[BadInput, ...]
     limits: Limits
     network: str = "none"
+    server: Server | None = None
+    services: tuple[Service, ...] = ()
+    oracle_packages: Packages = NO_PACKAGES
+    """What the oracle of a server project runs beside the lane."""
+    oracle_timeout_seconds: float = 600.0
 
     @property
     def headline(self) -> Case:

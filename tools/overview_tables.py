@@ -67,7 +67,7 @@ def _median(evidence: Evidence, analysis: Analysis, arm: Arm | None) -> str:
     """Write the median time of an arm, marked when stale."""
     if arm is None:
         return md.DASH
-    shown = md.duration(analysis.figures[arm.name].wall_ns.median)
+    shown = wording.cost(analysis.figures[arm.name], evidence.result.item.plural)
     return f"{shown} {STALE}" if arm.name in evidence.stale else shown
 
 

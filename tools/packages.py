@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from tools.errors import CommandError, ToolchainError
+from tools.files import atomic_write
 from tools.process import check, clean_environment, run
+
+POLICY = Path("/usr/sbin/policy-rc.d")
+"""What Debian asks whether a package may start its daemon."""
 
 
 def missing(apt: Iterable[str]) -> list[str]:
@@ -39,6 +45,21 @@ def ensure(apt: Iterable[str], purpose: str) -> None:
     env = clean_environment({"DEBIAN_FRONTEND": "noninteractive"}, network=True)
     try:
         check(["apt-get", "update", "-qq"], env=env)
-        check(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *names], env=env)
+        with _no_daemons():
+            check(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *names], env=env)
     except CommandError as error:
         raise ToolchainError(f"{purpose}: {error.message}", remedy=f"run: {install_command(names)}") from error
+
+
+@contextlib.contextmanager
+def _no_daemons() -> Iterator[None]:
+    """A package of a server starts it at once on most machines; ours are started by us, in a sandbox, or not at all."""
+    if POLICY.exists():
+        yield
+        return
+    atomic_write(POLICY, "#!/bin/sh\nexit 101\n")
+    try:
+        POLICY.chmod(0o755)
+        yield
+    finally:
+        POLICY.unlink(missing_ok=True)

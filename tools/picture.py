@@ -58,8 +58,8 @@ def _system(row: Row, evidence: Evidence, top: int) -> tuple[list[str], int]:
     parts = [_text(8, top + 15, heading, "head")]
     if not arms:
         return [*parts, _text(8, top + 15 + LINE, "nothing could be measured", "note")], 2 * LINE + GAP
-    slowest = max(analysis.figures[arm.name].wall_ns.median for arm in arms) or 1
-    ordered = sorted(arms, key=lambda arm: (arm.role == "peer", analysis.figures[arm.name].wall_ns.median))
+    slowest = max(analysis.figures[arm.name].cost.median for arm in arms) or 1
+    ordered = sorted(arms, key=lambda arm: (arm.role == "peer", analysis.figures[arm.name].cost.median))
     for place, arm in enumerate(ordered, start=1):
         parts += _bar(arm, evidence, analysis, top + place * LINE, slowest)
     return [part for part in parts if part], (len(arms) + 1) * LINE + GAP
@@ -69,15 +69,15 @@ def _bar(arm: Arm, evidence: Evidence, analysis: Analysis, top: int, slowest: fl
     """Draw one program: name, bar, interval of its ratio to the leader, time."""
     figures = analysis.figures[arm.name]
     scale = (WIDTH - LEFT - RIGHT) / slowest
-    length = figures.wall_ns.median * scale
+    length = figures.cost.median * scale
     colour = PEER if arm.role == "peer" else COLOURS.get(arm.language or "", OTHER)
     group = analysis.group_of(arm.name)
     ratio = group.to_leader[arm.name].ratio if group else None
-    shown = md.duration(figures.wall_ns.median)
+    shown = wording.cost(figures, evidence.result.item.plural)
     line = ""
     if group is not None and ratio is not None and arm.name != group.leader:
         shown += f" ({md.factor(ratio.ratio)})"
-        unit = analysis.figures[group.leader].wall_ns.median * scale
+        unit = analysis.figures[group.leader].cost.median * scale
         if ratio.low > 0 and ratio.high < float("inf"):
             ends = (LEFT + min(ratio.low * unit, WIDTH - LEFT), LEFT + min(ratio.high * unit, WIDTH - LEFT))
             line = f'<path class="line" d="M{ends[0]:.1f} {top + 10}H{ends[1]:.1f}"/>'

@@ -25,11 +25,15 @@ from tools.model import (
     Item,
     Lane,
     Limits,
+    Load,
     Metric,
     Packages,
     Parity,
     Peer,
     Project,
+    Rate,
+    Server,
+    Service,
     Workload,
 )
 
@@ -195,7 +199,9 @@ def _check_meaning(tree: CommentedMap, path: Path) -> None:
         if (base := lane.get("baseline_of")) is not None and (base == name or base not in tree["lanes"]):
             problems.append((["lanes", name, "baseline_of"], f"unknown lane {base!r}"))
     for name, peer in peers.items():
-        problems += _check_folder(path.parent, ["peers", name], peer["folder"])
+        if "folder" in peer or "build" in peer:
+            problems += _check_folder(path.parent, ["peers", name], peer["folder"])
+    problems += _check_servers(tree, path.parent)
     if problems:
         raise ProjectError("\n".join(f"{path}:{_place(tree, where)}: {text}" for where, text in problems))
 
@@ -214,6 +220,30 @@ def _check_cases(tree: CommentedMap, arms: set[str]) -> list[Finding]:
         problems += [([*where, "without"], f"unknown lane or peer {name!r}") for name in strangers]
     if sum(bool(case.get("headline")) for case in tree["cases"]) > 1:
         problems.append((["cases"], "more than one case is the headline"))
+    return problems
+
+
+def _check_servers(tree: CommentedMap, base: Path) -> list[Finding]:
+    """Loads need a server to drive; templates exist; a rate is a share of a case that measures capacity before it."""
+    problems: list[Finding] = []
+    if any("load" in case for case in tree["cases"]) and "server" not in tree:
+        problems.append((["cases"], "a case has a load, but the project has no server"))
+    services = {("services", name): raw for name, raw in tree.get("services", {}).items()}
+    services |= {("peers", name): raw["server"] for name, raw in tree.get("peers", {}).items() if "server" in raw}
+    for (section, name), raw in services.items():
+        if section == "services" and name in {*tree["lanes"], *tree.get("peers", {})}:
+            problems.append(([section, name], "a service has the name of a lane or peer"))
+        for template in raw.get("files", {}).values():
+            target = (base / template).resolve()
+            if not target.is_relative_to(base.resolve()) or not target.is_file():
+                problems.append(([section, name], f"template {template!r} does not exist"))
+    capacities: set[str] = set()
+    for index, case in enumerate(tree["cases"]):
+        rate = case.get("load", {}).get("rate")
+        if isinstance(rate, dict) and rate["of"] not in capacities:
+            problems.append((["cases", index, "load"], f"no case {rate['of']!r} before this one measures a capacity"))
+        if "load" in case and rate is None:
+            capacities.add(case["name"])
     return problems
 
 
@@ -251,21 +281,47 @@ def _peer(name: str, raw: Any, folder: Path) -> Peer:
     return Peer(
         name=name,
         title=raw["title"],
-        folder=folder / raw["folder"],
-        language=raw["build"]["language"],
-        libraries=tuple(raw["build"].get("libraries", ())),
+        folder=folder / raw.get("folder", f"peers/{name}"),
+        language=raw["build"]["language"] if "build" in raw else None,
+        libraries=tuple(raw["build"].get("libraries", ())) if "build" in raw else (),
         build_packages=_packages(raw, "build"),
         run_packages=_packages(raw, "run"),
         parity=_parity(raw["parity"]) if "parity" in raw else None,
         counts_items=raw.get("counts_items", True),
         equal=raw["equal"],
         unequal=raw["unequal"],
+        service=_service(name, raw["server"]) if "server" in raw else None,
+    )
+
+
+def _service(name: str, raw: Any) -> Service:
+    plain = _plain(raw)
+    return Service(
+        name=name,
+        command=tuple(plain["command"]),
+        files=tuple(sorted(plain.get("files", {}).items())),
+        ready=plain.get("ready"),
+        packages=_packages(raw, "packages"),
     )
 
 
 def _case(raw: Any) -> Case:
     fields = _plain(raw)
+    if "load" in fields:
+        fields["load"] = _load(fields["load"])
+    fields["peer_args"] = {name: tuple(args) for name, args in fields.get("peer_args", {}).items()}
     return Case(**{**fields, "args": tuple(fields["args"]), "workloads": tuple(fields["workloads"])})
+
+
+def _load(fields: dict[str, Any]) -> Load:
+    rate = fields.get("rate")
+    if rate is not None:
+        fields["rate"] = Rate(**rate) if isinstance(rate, dict) else Rate(per_second=rate)
+    fields["scripts"] = {
+        name: (other["protocol"], other.get("prepare"), other["script"])
+        for name, other in fields.get("scripts", {}).items()
+    }
+    return Load(**fields)
 
 
 def _project(tree: Any, folder: Path) -> Project:
@@ -286,4 +342,8 @@ def _project(tree: Any, folder: Path) -> Project:
         bad_inputs=tuple(BadInput(**{**_plain(raw), "args": tuple(raw["args"])}) for raw in tree.get("bad_inputs", [])),
         limits=Limits(**_plain(tree.get("limits", {}))),
         network=tree.get("network", "none"),
+        server=Server(tuple(tree["server"]["args"]), tree["server"].get("ready", Server.ready)) if "server" in tree else None,
+        services=tuple(_service(name, raw) for name, raw in tree.get("services", {}).items()),
+        oracle_packages=_packages(tree["oracle"], "packages"),
+        oracle_timeout_seconds=float(tree["oracle"].get("timeout_seconds", Project.oracle_timeout_seconds)),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tools import markdown as md
@@ -10,9 +11,10 @@ from tools.analysis import FAR_FROM_FLOOR
 from tools.wording import STALE, STALE_NOTE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tools.analysis import Analysis
+    from tools.figures import Figures
     from tools.record import Arm
     from tools.selection import Evidence
 
@@ -33,8 +35,9 @@ def results(evidence: Evidence | None) -> str:
 def case_table(evidence: Evidence, analysis: Analysis) -> str:
     """Write one case: lanes by place, then peers, then what could not be measured."""
     case, arms = analysis.case, evidence.result.arms
+    shape = _shape(analysis)
     peers = [arm.name for arm in arms.values() if arm.role == "peer" and arm.name in analysis.figures]
-    head = ["Place", "Program", "Median", "Quartiles", "Throughput", "Ratio to leader", "Verdict", "Peak memory"]
+    head = ["Place", "Program", *shape.head, "Ratio to leader", "Verdict", "Peak memory"]
     head += [f"Against {wording.program(arms[peer])}" for peer in peers] + ["Above floor"]
     lanes = [lane for group in analysis.groups for place in group.places for lane in place.lanes]
     rows = [_lane_row(evidence, analysis, lane, peers) for lane in lanes]
@@ -43,9 +46,8 @@ def case_table(evidence: Evidence, analysis: Analysis) -> str:
     rows += [_absent_row(arm, analysis, len(head)) for arm in missing]
     noisy = sum(figures.noisy_runs for figures in analysis.figures.values())
     runs = max((figures.runs for figures in analysis.figures.values()), default=0)
-    work = f"{md.count(case.items)} {md.text(evidence.result.item.plural, 30)} x {md.count(case.repeats)} repeats a run"
     title = (
-        f"**{md.text(case.title)}** (`{case.name}`): {work}, {runs} rounds, stopped by {case.stop};"
+        f"**{md.text(case.title)}** (`{case.name}`): {wording.work(case, evidence.result.item.plural)}, {runs} rounds, stopped by {case.stop};"
         f" {noisy} noisy runs; {wording.noise(analysis)}"
     )
     notes = [title, md.table(head, rows, numbers_from=2)]
@@ -57,7 +59,50 @@ def case_table(evidence: Evidence, analysis: Analysis) -> str:
         names = ", ".join(wording.program(arms[lane]) for lane in far)
         basis = f"more than {FAR_FROM_FLOOR:.0f} times the floor by {md.text(case.floor_basis)}"
         notes.append(f"Far from the limit ({basis}): {names}.")
+    bound = [one.arm for one in analysis.figures.values() if one.load and one.load.generator_bound]
+    if bound and case.metric != "cpu_ns_per_item":
+        names = ", ".join(wording.program(arms[name]) for name in bound if arms[name].role != "null")
+        notes.append(f"The load generator was the ceiling, so the throughput is at least this: {names}.")
     return "\n\n".join([*notes, *_two_regimes(evidence, analysis)])
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """Which figures a case shows, and how."""
+
+    head: tuple[str, ...]
+    cells: Callable[[Figures, str], list[str]]
+
+
+def _shape(analysis: Analysis) -> _Shape:
+    """Choose the figures that the verdict of a case rests on."""
+    if analysis.case.load is None:
+        return _Shape(("Median", "Quartiles", "Throughput"), _batch_cells)
+    if analysis.case.load.rate_per_second is None:
+        return _Shape(("Throughput", "CPU time each"), _capacity_cells)
+    return _Shape(("p99", "Quartiles", "p50", "CPU time each"), _latency_cells)
+
+
+def _batch_cells(figures: Figures, plural: str) -> list[str]:
+    low, high = figures.wall_ns.low, figures.wall_ns.high
+    quartiles = f"{md.duration(low)} - {md.duration(high)}"
+    return [md.duration(figures.wall_ns.median), quartiles, md.rate(figures.items_per_second, plural)]
+
+
+def _capacity_cells(figures: Figures, plural: str) -> list[str]:
+    assert figures.load is not None  # noqa: S101 - the shape says so
+    return [md.rate(figures.items_per_second, plural), md.duration(figures.load.cpu_ns_per_item)]
+
+
+def _latency_cells(figures: Figures, plural: str) -> list[str]:
+    del plural
+    load = figures.load
+    assert load is not None  # noqa: S101 - the shape says so
+    spread = load.latency_p99_quartiles_ns
+    quartiles = f"{md.duration(spread.low)} - {md.duration(spread.high)}" if spread else md.DASH
+    return [
+        md.duration(load.latency_p99_ns), quartiles, md.duration(load.latency_p50_ns), md.duration(load.cpu_ns_per_item)
+    ]  # fmt: skip
 
 
 def _two_regimes(evidence: Evidence, analysis: Analysis) -> Iterator[str]:
@@ -74,12 +119,7 @@ def _two_regimes(evidence: Evidence, analysis: Analysis) -> Iterator[str]:
 def _figures(evidence: Evidence, analysis: Analysis, arm: str) -> tuple[list[str], list[str]]:
     """Write the cells that every measured program has: times and rate, then memory and floor."""
     figures = analysis.figures[arm]
-    low, high = figures.wall_ns.low, figures.wall_ns.high
-    times = [
-        md.duration(figures.wall_ns.median),
-        f"{md.duration(low)} - {md.duration(high)}",
-        md.rate(figures.items_per_second, evidence.result.item.plural),
-    ]
+    times = _shape(analysis).cells(figures, evidence.result.item.plural)
     floor = md.factor(figures.times_floor) if figures.times_floor is not None else md.DASH
     return times, [md.size(figures.max_rss_bytes), floor]
 

@@ -14,8 +14,12 @@ if TYPE_CHECKING:
 
     from tools.model import Item, Metric, Parity
 
-FATAL_FLAGS = frozenset({"wrong-digest", "wrong-items", "failed", "impossible", "self-time"})
-"""Flags that take a program's verdict away; `noisy` only marks a round."""
+FATAL_FLAGS = frozenset({
+    "wrong-digest", "wrong-items", "failed", "impossible", "self-time", "wrong-replies", "load-errors", "rate-missed",
+})  # fmt: skip
+"""Flags that take a program's verdict away; the others only mark a round."""
+NOISE_FLAGS = frozenset({"noisy", "generator-lag"})
+"""Flags of rounds that were disturbed: a verdict is also computed without them."""
 
 
 @dataclass(frozen=True)
@@ -129,10 +133,10 @@ class Samples:
     user_ns: tuple[int, ...]
     sys_ns: tuple[int, ...]
     max_rss_bytes: tuple[int, ...]
-    minor_faults: tuple[int, ...]
-    major_faults: tuple[int, ...]
-    voluntary_switches: tuple[int, ...]
-    involuntary_switches: tuple[int, ...]
+    minor_faults: tuple[int | None, ...]
+    major_faults: tuple[int | None, ...]
+    voluntary_switches: tuple[int | None, ...]
+    involuntary_switches: tuple[int | None, ...]
     exit_kind: tuple[str, ...]
     exit_code: tuple[int, ...]
     self_ns: tuple[int | None, ...]
@@ -141,6 +145,17 @@ class Samples:
     steal_ns: tuple[int, ...]
     pressure_ns: tuple[int, ...]
     flags: tuple[frozenset[str], ...]
+    offered: tuple[int | None, ...] = ()
+    dropped: tuple[int | None, ...] = ()
+    errors: tuple[int | None, ...] = ()
+    mismatched: tuple[int | None, ...] = ()
+    latency_p50_ns: tuple[int | None, ...] = ()
+    latency_p90_ns: tuple[int | None, ...] = ()
+    latency_p99_ns: tuple[int | None, ...] = ()
+    latency_p999_ns: tuple[int | None, ...] = ()
+    latency_max_ns: tuple[int | None, ...] = ()
+    lag_p99_ns: tuple[int | None, ...] = ()
+    generator_cpu_ns: tuple[int | None, ...] = ()
 
     def by_round(self, arm: str) -> dict[int, int]:
         """Map each round of an arm to the place of its run in the columns."""
@@ -164,6 +179,21 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class LoadRecord:
+    """What drove the servers of a case."""
+
+    tool: str
+    protocol: str
+    connections: int
+    pipeline: int
+    rate_per_second: float | None
+    settle_seconds: float
+    measure_seconds: float
+    error_budget: float
+    curves: Mapping[str, list[list[float]]]
+
+
+@dataclass(frozen=True)
 class CaseResult:
     """All runs of all arms in one case."""
 
@@ -181,6 +211,9 @@ class CaseResult:
     memory: Mapping[str, Memory]
     stop: str
     samples: Samples
+    metric: str | None = None
+    """What the verdict rests on, where it is not the project's metric."""
+    load: LoadRecord | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from tools.record import (
     Environment,
     Failure,
     Harness,
+    LoadRecord,
     Memory,
     PlanRecord,
     Result,
@@ -35,7 +36,8 @@ RESULTS = ROOT / "results"
 
 # History of the result schema; a reader of Deadheat understands every version listed here.
 #   1  first version: batch lanes, columns of samples, verification and provenance of every arm
-SCHEMA_VERSION = 1
+#   2  servers: a case's own metric, what drove it, columns of latencies and losses; nobody counts their faults
+SCHEMA_VERSION = 2
 
 Made = TypeVar("Made")
 
@@ -123,4 +125,5 @@ def _case(raw: Mapping[str, Any]) -> CaseResult:
         states={arm: State(**state) for arm, state in raw["states"].items()},
         memory={arm: Memory(**memory) for arm, memory in raw["memory"].items()},
         samples=_make(Samples, raw["samples"], flags=flags),
+        load=_make(LoadRecord, raw["load"], curves=raw["load"].get("curves", {})) if raw["load"] else None,
     )

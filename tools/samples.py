@@ -12,6 +12,7 @@ from typing import Any
 
 from tools.contract import parse_statistics
 from tools.launcher.protocol import LaunchReply
+from tools.loads.base import QUANTILES, LoadReport
 from tools.verify import ended_badly
 
 CPU_SLACK = 1.05
@@ -20,6 +21,8 @@ CLOCK_SLACK_NS = 5_000_000
 NOISY_FACTOR = 1.2
 """A run whose wall/CPU ratio is this much above the arm's best was disturbed (a convention of ours, MEASURING 10)."""
 NS_PER_TICK = 10_000_000
+MARKS = frozenset({"noisy", "generator-lag", "generator-busy"})
+"""Flags that say something of a run and take no verdict away by themselves."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,12 @@ class Sample:
     digest: str | None = None
     flags: list[str] = field(default_factory=list)
     reason: str | None = None
+    load: LoadReport | None = None
 
     @property
     def failed(self) -> bool:
         """True when the run ends its arm's verdict."""
-        return any(flag != "noisy" for flag in self.flags)
+        return not MARKS.issuperset(self.flags)
 
     @property
     def cpu_ns(self) -> int:
@@ -103,10 +107,10 @@ def flag_noise(samples: list[Sample]) -> None:
                 sample.flags.append("noisy")
 
 
-def columns(samples: list[Sample]) -> dict[str, list[Any]]:
+def columns(samples: list[Sample], *, load: bool = False) -> dict[str, list[Any]]:
     """The samples as the result file keeps them: lists of equal length."""
     replies = [sample.reply for sample in samples]
-    return {
+    found = {
         "arm": [sample.arm for sample in samples],
         "round": [sample.round for sample in samples],
         "position": [sample.position for sample in samples],
@@ -123,3 +127,16 @@ def columns(samples: list[Sample]) -> dict[str, list[Any]]:
         "pressure_ns": [(reply.psi_some_us or 0) * 1000 for reply in replies],
         "flags": [sample.flags for sample in samples],
     }  # fmt: skip
+    return found | _load_columns(samples) if load else found
+
+
+def _load_columns(samples: list[Sample]) -> dict[str, list[Any]]:
+    """What only runs of a load generator have; nobody counted the faults and switches of the server meanwhile."""
+    unknown = ("minor_faults", "major_faults", "voluntary_switches", "involuntary_switches")
+    loads = [sample.load for sample in samples]
+    names = ("offered", "mismatched", "errors", "dropped", "lag_p99_ns", "generator_cpu_ns")
+    return {
+        **{name: [None] * len(samples) for name in unknown},
+        **{name: [getattr(load, name) if load else None for load in loads] for name in names},
+        **{f"latency_{name}_ns": [load.latency_ns.get(name) if load else None for load in loads] for name in QUANTILES},
+    }

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tools import markdown as md
+from tools import wording
 from tools.analysis import Analysis, Group, analyse
 from tools.record import Arm, Result
 
@@ -29,10 +30,10 @@ def case_table(result: Result, analysis: Analysis) -> Table:
     """Place, time, rate, ratio to the leader and to each peer, verdict, memory, distance to the floor."""
     case = analysis.case
     noise = f"null arm {analysis.null.ratio:.3f} ({analysis.null.noise})" if analysis.null else "no null arm"
-    title = f"{case.title}: {case.items:,} {result.item.plural} x {case.repeats:,}; {noise}; stopped by {case.stop}"
+    title = f"{case.title}: {wording.work(case, result.item.plural)}; {noise}; stopped by {case.stop}"
     peers = [name for name in analysis.figures if result.arms[name].role == "peer"]
     made = Table(title=Text(title), title_justify="left", title_style="bold")
-    for name in ("", "program", "median", "per second", "to leader", "verdict", "memory", *peers, "floor"):
+    for name in ("", "program", "median", "rate", "to leader", "verdict", "memory", *peers, "floor"):
         made.add_column(
             Text(name), justify="left" if name in {"", "program", "verdict"} else "right", no_wrap=name != "verdict"
         )
@@ -74,7 +75,7 @@ def _cells(analysis: Analysis, group: Group | None, name: str, peers: list[str])
     rate = md.rate(figures.items_per_second, "")[:-2].strip()
     return [
         name,
-        md.duration(figures.wall_ns.median),
+        wording.cost(figures, ""),
         rate,
         ratio,
         verdict,

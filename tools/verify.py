@@ -18,6 +18,7 @@ from tools.workloads import Check
 KEPT_FAILURES = 20
 ANSWER_LIMIT_BYTES = 1 << 30
 SHOWN_CHARACTERS = 160
+REFUSAL_SECONDS = 10.0
 
 
 @dataclass
@@ -33,6 +34,12 @@ class Verification:
     def passed(self) -> bool:
         """True when nothing failed and something was asked."""
         return not self.failures and self.checks > 0
+
+    def add(self, other: Verification) -> None:
+        """Take over what was asked elsewhere."""
+        self.checks += other.checks
+        self.bad_inputs += other.bad_inputs
+        self.failures = [*other.failures, *self.failures]
 
     def as_record(self) -> dict[str, object]:
         """The part of the result file."""
@@ -128,7 +135,10 @@ def _compare(check: Check, answer: bytes | None, digest: str) -> Iterator[str]:
 
 def _bad_input(arena: Arena, arm: str, project: Project, bad: BadInput) -> Iterator[str]:
     """Exit code, one line on stderr that says what, nothing on stdout, no output file."""
-    reply = _run(arena, arm, project, (*bad.args, "--output", "{output}/answer"), bad.stdin)
+    if project.server is None:
+        reply = _run(arena, arm, project, (*bad.args, "--output", "{output}/answer"), bad.stdin)
+    else:  # a server that accepts what it must refuse would run for ever
+        reply = arena.run(Run(arm, bad.args, REFUSAL_SECONDS, stdin=bad.stdin))
     left = arena.outputs(arm)
     if reply.kind != "exited":
         yield ended_badly(reply, project.limits.timeout_seconds) or ""
@@ -149,10 +159,15 @@ def _bad_input(arena: Arena, arm: str, project: Project, bad: BadInput) -> Itera
 
 def _contract_inputs(project: Project) -> list[BadInput]:
     """Usage errors that every lane of every project must refuse."""
-    good = project.cases[0].args
-    return [
+    usage = [
         BadInput("unknown option", ("--no-such-option",), "--no-such-option"),
         BadInput("no arguments", (), ""),
+    ]
+    if project.server is not None:
+        return usage
+    good = project.cases[0].args
+    return [
+        *usage,
         BadInput("repeats 0", (*good, "--repeats", "0"), "repeats"),
         BadInput("repeats not a number", (*good, "--repeats", "many"), "many"),
     ]

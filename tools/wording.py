@@ -10,8 +10,9 @@ from tools.stats import Verdict
 
 if TYPE_CHECKING:
     from tools.analysis import Analysis, Comparison
+    from tools.figures import Figures
     from tools.model import Parity
-    from tools.record import Arm, Environment
+    from tools.record import Arm, CaseResult, Environment
     from tools.selection import Evidence
 
 LANGUAGES = {"go": "Go", "rust": "Rust", "zig": "Zig", "c": "C", "python": "Python"}
@@ -46,6 +47,35 @@ def verdict(comparison: Comparison) -> str:
     if comparison.ratio.two_regimes:
         words.append("two regimes")
     return "; ".join(words)
+
+
+def work(case: CaseResult, plural: str) -> str:
+    """Say what one run of a case does."""
+    shown = md.text(plural, 30)
+    load = case.load
+    if load is None:
+        return f"{md.count(case.items)} {shown} x {md.count(case.repeats)} repeats a run"
+    how = "as fast as replies come"
+    if load.rate_per_second is not None:
+        how = f"{md.rate(load.rate_per_second, plural)} by the clock"
+    pipeline = f", {md.count(load.pipeline)} in flight on each" if load.pipeline > 1 else ""
+    connections = f"{md.count(load.connections)} connection{'s' if load.connections > 1 else ''}"
+    return f"{load.tool}, {connections}{pipeline}, {how}, {load.measure_seconds:g} s a run"
+
+
+def cost(figures: Figures, plural: str) -> str:
+    """Write what the verdict rests on, as people of the field say it: a time, a rate, a latency."""
+    match figures.metric:
+        case "ns_per_item":
+            return md.rate(1e9 / figures.cost.median, plural) if figures.cost.median else md.DASH
+        case "cpu_ns_per_item":
+            return f"{md.duration(figures.cost.median)} CPU"
+        case "latency_p99_ns":
+            return f"p99 {md.duration(figures.cost.median)}"
+        case "max_rss_bytes":
+            return md.size(figures.cost.median)
+        case _:
+            return md.duration(figures.cost.median)
 
 
 def against(comparison: Comparison | None) -> str:

@@ -95,12 +95,16 @@ def prepare(project: Project, name: str) -> Prepared:
 
 
 def checks(project: Project, prepared: Prepared) -> list[Check]:
-    """The oracle's answers: the declared cases of this workload first, then its further checks.
+    """The oracle's answers: the declared batch cases of this workload first, then its further checks.
+
+    A project of servers only has none: its oracle talks to the servers (tools.interview).
 
     Raises:
         WorkloadError: the oracle failed or left a declared case out.
     """
-    cases = [case for case in project.cases if prepared.workload.name in case.workloads]
+    cases = [case for case in project.cases if prepared.workload.name in case.workloads and case.load is None]
+    if not cases and project.server is not None:
+        return []
     asked = [{"name": case.name, "args": _placed(case.args, prepared.folder)} for case in cases]
     key = _digest(_python_hash(project.folder), prepared.sha256, asked)
     folder = caches.work("answers", project.slug) / f"{prepared.workload.name}-{key}"
@@ -121,6 +125,22 @@ def checks(project: Project, prepared: Prepared) -> list[Check]:
     found = [_check(raw, folder, prepared.folder, declared) for raw in json.loads((folder / "index.json").read_text())]
     if absent := declared.keys() - {one.name for one in found if one.declared}:
         raise WorkloadError(f"{project.slug}: the oracle left out {', '.join(sorted(absent))}")
+    return found
+
+
+def load_checks(project: Project, prepared: Prepared) -> list[Check]:
+    """The declared cases that have a load: the script with the right replies is the answer.
+
+    Raises:
+        WorkloadError: workload.py did not make the script.
+    """
+    found = []
+    for case in project.cases:
+        if case.load is not None and prepared.workload.name in case.workloads:
+            script = Path(case.load.script.replace(DATA, str(prepared.folder)))
+            if not script.is_file():
+                raise WorkloadError(f"{project.slug}: {case.name}: workload.py made no {case.load.script}")
+            found.append(Check(case.name, case.args, script, declared=True, without=case.without))
     return found
 
 

@@ -6,14 +6,14 @@ and the scripted fake of the tests satisfy this protocol.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from tools.languages.base import Paths, Step
-from tools.launcher.protocol import LaunchReply
+from tools.launcher.protocol import LaunchReply, Started, Usage
 from tools.model import NO_PACKAGES, Limits, Packages
 
 
@@ -24,7 +24,7 @@ class Source:
     slug: str
     arm: str
     role: str
-    """lane or peer."""
+    """lane, peer or tool."""
     language: str
     folder: Path
     libraries: tuple[str, ...] = ()
@@ -43,20 +43,21 @@ class Built:
 
     source: Source
     runner: str
-    binary: Path
-    source_sha256: str
-    lock_sha256: str
-    binary_sha256: str
-    toolchain: str
+    binary: Path | None
+    """None for a peer that is a packaged server."""
+    source_sha256: str | None
+    lock_sha256: str | None
+    binary_sha256: str | None
+    toolchain: str | None
     flags: tuple[str, ...] = ()
     image_digest: str | None = None
     cold_build_ns: int | None = None
     incremental_build_ns: int | None = None
 
     @property
-    def binary_bytes(self) -> int:
+    def binary_bytes(self) -> int | None:
         """Size of the program."""
-        return self.binary.stat().st_size
+        return self.binary.stat().st_size if self.binary else None
 
 
 @dataclass(frozen=True)
@@ -65,18 +66,43 @@ class Program:
 
     arm: str
     built: Built
+    packages: Packages = NO_PACKAGES
+    """What stands beside the program, over what it needs itself."""
+    python: bool = False
+    """Whether Python stands beside it (for an oracle)."""
+    beside: bool = False
+    """True for what keeps off the core of the arms: services and load generators."""
+
+
+TOOLBOX = "toolbox"
+"""The arm in an arena that services and load generators run in; it shares its loopback with the others."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of one arm: `{data}` and `{output}` in `args` become the arena's paths."""
+    """One run of one arm: placeholders in `args` and `command` become the arena's paths (see `Places`)."""
 
     arm: str
     args: tuple[str, ...]
     timeout_seconds: float
+    command: tuple[str, ...] = ()
+    """Run this instead of the arm's own program."""
     stdin: str | None = None
     padding_bytes: int = 0
     stdout_limit_bytes: int = 1 << 20
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of a long-lived program of an arm."""
+
+    arm: str
+    args: tuple[str, ...]
+    ready: str | None
+    """Text of the line that says it is ready; None: it counts as started at once."""
+    ready_timeout_seconds: float = 20.0
+    command: tuple[str, ...] = ()
+    """Start this instead of the arm's own program."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +156,24 @@ class Arena(Protocol):
             RunnerError: the runner itself failed; what the program does is in the reply.
         """
 
+    def start(self, start: Start) -> Started | LaunchReply:
+        """Start a long-lived program; a reply means that it ended, or was killed, before it was ready."""
+
+    def usage(self, arm: str, started: Started) -> Usage:
+        """What a started program has used so far."""
+
+    def stop(self, arm: str, started: Started, signal: int, timeout_seconds: float) -> LaunchReply:
+        """Signal a started program and wait for its end; after the timeout its whole tree is killed."""
+
+    def put(self, arm: str, files: Mapping[str, bytes]) -> None:
+        """Write files into the arm's output folder; names may have folders."""
+
+    def port(self, name: str) -> int:
+        """The port of this name, the same at every call; free when first asked for."""
+
+    def places(self, arm: str) -> Places:
+        """The paths that placeholders become."""
+
     def outputs(self, arm: str) -> dict[str, bytes]:
         """Files that the arm left in its output folder, which is emptied."""
 
@@ -152,19 +196,28 @@ class Runner(Protocol):
         """What the compiler is, for the build cache."""
 
     def arena(self, programs: Sequence[Program], data: Path, limits: Limits) -> AbstractContextManager[Arena]:
-        """Put programs and a workload in place."""
+        """Put programs and a workload in place; a program called TOOLBOX shares its loopback with all others."""
 
     def describe(self) -> dict[str, Any]:
         """Facts for the environment: engine, base_image, pinned_cpus."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Places:
     """The arena's own paths for the placeholders in arguments."""
 
     data: str
     output: str
+    program: str
+    python: str
 
     def apply(self, args: Sequence[str]) -> list[str]:
         """Arguments with this arena's paths."""
-        return [arg.replace("{data}", self.data).replace("{output}", self.output) for arg in args]
+        return [self.fill(arg) for arg in args]
+
+    def fill(self, text: str) -> str:
+        """A text with this arena's paths."""
+        known = {"data": self.data, "output": self.output, "program": self.program, "python": self.python}
+        for name, path in known.items():
+            text = text.replace(f"{{{name}}}", path)
+        return text

@@ -6,25 +6,26 @@ processes and core. The launcher is its first process, so starting a container i
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from docker.models.containers import Container
-from docker.types import LogConfig
+from docker.types import LogConfig, Ulimit
 
 from tools import caches, languages
-from tools.errors import BuildError, RunnerError
+from tools.errors import BuildError, LauncherError, RunnerError
 from tools.files import BUILD_OUTPUT
 from tools.languages.base import Paths, Step
-from tools.launcher import LauncherClient, LaunchReply, LaunchRequest, Rlimits, build_launcher
-from tools.model import Limits
+from tools.launcher import LauncherClient, LaunchReply, LaunchRequest, Rlimits, Started, Usage, build_launcher
+from tools.model import Limits, Packages
 from tools.runners import engine, images
-from tools.runners.base import Isolation, Places, Program, Run, Source, Workshop
-from tools.runners.host import PADDING_NAME, pinned_cpus, zig
+from tools.runners.base import TOOLBOX, Isolation, Places, Program, Run, Source, Start, Workshop
+from tools.runners.host import FIRST_PORT, PADDING_NAME, cores_beside, pinned_cpus, zig
 
 PATHS = Paths(
     PurePosixPath("/src"), PurePosixPath("/work/out"), PurePosixPath("/work/scratch"), PurePosixPath("/cache")
@@ -72,13 +73,17 @@ class DockerRunner:
             loader_mount = {volume: _mount("/data", "rw")}
             loader = stack.enter_context(engine.container(images.base(), ["true"], start=False, volumes=loader_mount))
             engine.upload(loader, "/data", engine.tree(data))
-            arms = {}
-            for program in programs:
+            arms: dict[str, _SealedArm] = {}
+            for program in sorted(programs, key=lambda one: one.arm != TOOLBOX):
                 source = program.built.source
-                interpreter = languages.get(source.language).INTERPRETER
-                image = images.runtime(source.run_packages, python=bool(interpreter))
+                interpreter = languages.get(source.language).INTERPRETER if source.language else ()
+                extra = program.packages
+                wanted = Packages((*source.run_packages.apt, *extra.apt), (*source.run_packages.pip, *extra.pip))
+                image = images.runtime(wanted, python=bool(interpreter) or program.python)
                 image = stack.enter_context(images.arm(image, source.slug, program.built.binary, launcher))
-                arms[program.arm] = stack.enter_context(_sealed(image, volume, source, interpreter, limits))
+                host = arms[TOOLBOX].container.id if TOOLBOX in arms else None
+                place = _Place(image, volume, f"container:{host}" if host else "none", limits)
+                arms[program.arm] = stack.enter_context(_sealed(place, program, interpreter))
             yield _DockerArena(arms, limits)
 
     def describe(self) -> dict[str, Any]:
@@ -155,63 +160,110 @@ class _SealedArm:
     image: str
 
 
+@dataclass(frozen=True)
+class _Place:
+    """What a sealed container is made of."""
+
+    image: str
+    data: str
+    network: str
+    limits: Limits
+
+
 @contextmanager
-def _sealed(
-    image: str, data: str, source: Source, interpreter: tuple[str, ...], limits: Limits
-) -> Iterator[_SealedArm]:
+def _sealed(place: _Place, program: Program, interpreter: tuple[str, ...]) -> Iterator[_SealedArm]:
     """A container with nothing but the program, the launcher and the data; ready when the launcher has said hello."""
+    limits = place.limits
     with engine.volume("out") as out:
         options: dict[str, Any] = {
             "stdin_open": True,
             "user": f"{images.USER}:{images.USER}",
-            "network_mode": "none",
+            "network_mode": place.network,
             "read_only": True,
             "cap_drop": ["ALL"],
             "security_opt": ["no-new-privileges"],
             "pids_limit": limits.processes,
             "mem_limit": limits.memory_bytes,
             "memswap_limit": limits.memory_bytes,
-            "cpuset_cpus": ",".join(map(str, pinned_cpus())) or None,
+            "cpuset_cpus": ",".join(map(str, cores_beside() if program.beside else pinned_cpus())) or None,
             "tmpfs": {"/tmp": "size=256m,mode=1777"},  # noqa: S108 - a path inside the container
-            "volumes": {data: _mount("/data", "ro"), out: _mount("/out", "rw")},
+            "volumes": {place.data: _mount("/data", "ro"), out: _mount("/out", "rw")},
             "log_config": LogConfig(type="none"),
+            "ulimits": [Ulimit(name="nofile", soft=limits.nofile, hard=limits.nofile)],
         }
-        with engine.container(image, ["/deadheat/launcher", "--no-cgroup"], start=False, **options) as made:
+        with engine.container(place.image, ["/deadheat/launcher", "--no-cgroup"], start=False, **options) as made:
             talk = engine.Conversation(made)
             try:
                 with engine.explained("starting an arm"):
                     made.start()
-                yield _SealedArm(made, LauncherClient(talk.writer, talk.reader), source, interpreter, image)
+                client = LauncherClient(talk.writer, talk.reader)
+                yield _SealedArm(made, client, program.built.source, interpreter, place.image)
             finally:
                 talk.close()
 
 
 class _DockerArena:
-    """The containers of all arms; only one works at a time."""
+    """The containers of all arms; what runs in them shares one loopback when there is a toolbox."""
 
     def __init__(self, arms: dict[str, _SealedArm], limits: Limits) -> None:
         self._arms = arms
         self._limits = limits
-        self.isolation = Isolation("none", "container", "container", f"uid {images.USER}")
+        self._ports: dict[str, int] = {}
+        network = "internal" if TOOLBOX in arms else "none"
+        self.isolation = Isolation(network, "container", "container", f"uid {images.USER}")
+
+    def places(self, arm: str) -> Places:
+        return Places("/data", "/out", f"/deadheat/{self._arms[arm].source.slug}", "/usr/bin/python3")
 
     def run(self, run: Run) -> LaunchReply:
-        arm = self._arms[run.arm]
-        words = [*arm.interpreter, f"/deadheat/{arm.source.slug}", *Places("/data", "/out").apply(run.args)]
-        env = {"LANG": "C.UTF-8", "PATH": "/usr/bin:/bin", "TMPDIR": "/tmp", PADDING_NAME: "x" * run.padding_bytes}  # noqa: S108 - as above
-        if arm.interpreter:
-            words[0] = f"/usr/bin/{arm.interpreter[0]}"
-            env["PYTHONPATH"] = images.PYTHON_PATH
-        return arm.client.run(
-            LaunchRequest(
-                argv=tuple(words),
-                env=env,
-                cwd="/out",
+        request = self._request(run.arm, run.command, run.args)
+        environment = {**request.env, PADDING_NAME: "x" * run.padding_bytes}
+        return self._arms[run.arm].client.run(
+            replace(
+                request,
+                env=environment,
                 stdin=f"/data/{run.stdin}" if run.stdin else "/dev/null",
                 timeout_ms=int(run.timeout_seconds * 1000),
                 stdout_cap_bytes=run.stdout_limit_bytes,
-                rlimits=Rlimits(nofile=self._limits.nofile),
             )
         )
+
+    def start(self, start: Start) -> Started | LaunchReply:
+        request = self._request(start.arm, start.command, start.args)
+        ready_ms = int(start.ready_timeout_seconds * 1000)
+        asked = replace(request, ready=start.ready, ready_timeout_ms=ready_ms, drop_overflow=True)
+        return self._arms[start.arm].client.start(asked)
+
+    def _request(self, name: str, command: Sequence[str], args: Sequence[str]) -> LaunchRequest:
+        """What both short and long-lived programs get."""
+        arm = self._arms[name]
+        words = self.places(name).apply([*(command or ("{program}",)), *args])
+        if arm.interpreter and not command:
+            words.insert(0, f"/usr/bin/{arm.interpreter[0]}")
+        env = {"LANG": "C.UTF-8", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TMPDIR": "/tmp"}  # noqa: S108 - as above
+        if words[0].startswith("/usr/bin/python"):
+            env |= {"PYTHONPATH": images.PYTHON_PATH, "HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"}  # noqa: S108 - as above
+        limits = Rlimits(nofile=self._limits.nofile)
+        return LaunchRequest(argv=tuple(words), env=env, cwd="/out", rlimits=limits)
+
+    def usage(self, arm: str, started: Started) -> Usage:
+        return self._arms[arm].client.usage(started)
+
+    def stop(self, arm: str, started: Started, signal: int, timeout_seconds: float) -> LaunchReply:
+        client = self._arms[arm].client
+        with suppress(LauncherError):  # it may have ended by itself, which `wait` tells
+            client.signal(started, signal)
+        return client.wait(started, int(timeout_seconds * 1000))
+
+    def put(self, arm: str, files: Mapping[str, bytes]) -> None:
+        entries: list[tuple[tarfile.TarInfo, bytes]] = []
+        folders = {str(folder) for name in files for folder in PurePosixPath(name).parents} - {"."}
+        entries += [engine.folder_entry(folder, images.USER) for folder in sorted(folders)]
+        entries += [engine.entry(name, content) for name, content in files.items()]
+        engine.upload(self._arms[arm].container, "/out", iter(entries))
+
+    def port(self, name: str) -> int:
+        return self._ports.setdefault(name, FIRST_PORT + len(self._ports))
 
     def outputs(self, arm: str) -> dict[str, bytes]:
         container = self._arms[arm].container

@@ -6,27 +6,40 @@ cgroup limits), and the record says what that was.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tools import caches, packages, temporary, toolchains
-from tools.errors import BuildError
+from tools.errors import BuildError, LauncherError
 from tools.files import BUILD_OUTPUT
 from tools.languages import get
 from tools.languages.base import Paths, Step
-from tools.launcher import LauncherClient, LaunchReply, LaunchRequest, Rlimits, build_launcher, local_launcher
+from tools.launcher import (
+    LauncherClient,
+    LaunchReply,
+    LaunchRequest,
+    Rlimits,
+    Started,
+    Usage,
+    build_launcher,
+    local_launcher,
+)
 from tools.model import Limits
 from tools.process import check, run
-from tools.runners.base import Isolation, Places, Program, Run, Source, Workshop
+from tools.runners.base import Isolation, Places, Program, Run, Source, Start, Workshop
 
 PADDING_NAME = "DEADHEAT_PAD"
+FIRST_PORT = 20001
+"""Ports in a network of our own are all free."""
 BUILD_TIMEOUT_SECONDS = 1800
 
 
@@ -50,7 +63,8 @@ class HostRunner:
     def arena(self, programs: Sequence[Program], data: Path, limits: Limits) -> Iterator[_HostArena]:
         """Copies of the programs under paths of equal length, and one launcher for all."""
         for program in programs:
-            packages.ensure(program.built.source.run_packages.apt, f"running {program.built.source.id}")
+            needed = (*program.built.source.run_packages.apt, *program.packages.apt)
+            packages.ensure(needed, f"running {program.built.source.id}")
         binary = build_launcher(zig(), caches.work("launcher"))
         with (
             temporary.folder("run") as base,
@@ -74,6 +88,11 @@ def pinned_cpus() -> list[int]:
     """The core of the lanes: the last that we may use, when there is another for everything else."""
     cores = sorted(os.sched_getaffinity(0))
     return cores[-1:] if len(cores) > 1 else []
+
+
+def cores_beside() -> list[int]:
+    """The cores of services and load generators: all but that of the lanes."""
+    return sorted(set(os.sched_getaffinity(0)) - set(pinned_cpus()))
 
 
 @cache
@@ -141,51 +160,88 @@ class _HostArena:
         self._data = data
         self._folders = {program.arm: base / f"arm{index:02}" for index, program in enumerate(programs)}
         self._programs = {program.arm: program for program in programs}
+        self._ports: dict[str, int] = {}
         for arm, folder in self._folders.items():
             (folder / "out").mkdir(parents=True)
-            shutil.copy2(self._programs[arm].built.binary, self._program(arm))
+            if (binary := self._programs[arm].built.binary) is not None:
+                shutil.copy2(binary, self._program(arm))
         hello = client.hello
         user = f"uid {os.geteuid()}"
         self.isolation = Isolation(hello.network, hello.memory, hello.pids, user)
-        self._cpus = ",".join(map(str, pinned_cpus())) or None
 
     def _program(self, arm: str) -> Path:
         return self._folders[arm] / self._programs[arm].built.source.slug
 
+    def places(self, arm: str) -> Places:
+        return Places(str(self._data), str(self._folders[arm] / "out"), str(self._program(arm)), sys.executable)
+
     def run(self, run: Run) -> LaunchReply:
-        folder = self._folders[run.arm]
-        source = self._programs[run.arm].built.source
-        words = [str(self._program(run.arm)), *Places(str(self._data), str(folder / "out")).apply(run.args)]
-        env = {
-            "LANG": "C.UTF-8",
-            "PATH": "/usr/bin:/bin",
-            "TMPDIR": str(folder / "out"),
-            PADDING_NAME: "x" * run.padding_bytes,
-        }
-        if get(source.language).INTERPRETER:
-            words.insert(0, sys.executable)
-            env["PYTHONPATH"] = (
-                str(toolchains.python_packages(source.run_packages.pip)) if source.run_packages.pip else ""
-            )
+        request = self._request(run.arm, run.command, run.args)
+        environment = {**request.env, PADDING_NAME: "x" * run.padding_bytes}
         return self._client.run(
-            LaunchRequest(
-                argv=tuple(words),
-                env=env,
-                cwd=str(folder / "out"),
+            replace(
+                request,
+                env=environment,
                 stdin=str(self._data / run.stdin) if run.stdin else "/dev/null",
                 timeout_ms=int(run.timeout_seconds * 1000),
-                cpus=self._cpus,
                 stdout_cap_bytes=run.stdout_limit_bytes,
-                rlimits=Rlimits(nofile=self._limits.nofile, processes=None),
             )
         )
+
+    def start(self, start: Start) -> Started | LaunchReply:
+        request = self._request(start.arm, start.command, start.args)
+        ready_ms = int(start.ready_timeout_seconds * 1000)
+        return self._client.start(replace(request, ready=start.ready, ready_timeout_ms=ready_ms, drop_overflow=True))
+
+    def _request(self, arm: str, command: Sequence[str], args: Sequence[str]) -> LaunchRequest:
+        """What both short and long-lived programs get."""
+        program = self._programs[arm]
+        source, out = program.built.source, str(self._folders[arm] / "out")
+        words = self.places(arm).apply([*(command or ("{program}",)), *args])
+        packages = (*source.run_packages.pip, *program.packages.pip)
+        if not command and source.language and get(source.language).INTERPRETER:
+            words.insert(0, sys.executable)
+        env = {"LANG": "C.UTF-8", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TMPDIR": out}
+        if words[0] == sys.executable:
+            env |= {"PYTHONPATH": str(toolchains.python_packages(packages)) if packages else "", "HOME": out, "PYTHONDONTWRITEBYTECODE": "1"}
+        return LaunchRequest(
+            argv=tuple(words),
+            env=env,
+            cwd=out,
+            cpus=_listed(cores_beside() if program.beside else pinned_cpus()),
+            rlimits=Rlimits(nofile=self._limits.nofile, processes=None),
+        )
+
+    def usage(self, arm: str, started: Started) -> Usage:
+        del arm
+        return self._client.usage(started)
+
+    def stop(self, arm: str, started: Started, signal: int, timeout_seconds: float) -> LaunchReply:
+        del arm
+        with contextlib.suppress(LauncherError):  # it may have ended by itself, which `wait` tells
+            self._client.signal(started, signal)
+        return self._client.wait(started, int(timeout_seconds * 1000))
+
+    def put(self, arm: str, files: Mapping[str, bytes]) -> None:
+        for name, content in files.items():
+            path = self._folders[arm] / "out" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+    def port(self, name: str) -> int:
+        if name not in self._ports:
+            self._ports[name] = free_port() if self.isolation.network == "host" else FIRST_PORT + len(self._ports)
+        return self._ports[name]
 
     def outputs(self, arm: str) -> dict[str, bytes]:
         folder = self._folders[arm] / "out"
         found = {}
-        for path in sorted(folder.iterdir()):
-            plain = path.is_file() and not path.is_symlink()
-            found[path.name] = path.read_bytes() if plain else b""
+        for path in sorted(folder.rglob("*")):
+            real = not path.is_symlink()
+            if real and path.is_dir() and any(path.iterdir()):
+                continue  # its files are listed
+            found[str(path.relative_to(folder))] = path.read_bytes() if real and path.is_file() else b""
+        for path in folder.iterdir():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
@@ -199,3 +255,14 @@ class _HostArena:
     def image_digest(self, arm: str) -> str | None:
         del arm
         return None
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _listed(cores: Sequence[int]) -> str | None:
+    return ",".join(map(str, cores)) or None

@@ -71,13 +71,13 @@ def runtime(run: Packages, *, python: bool) -> str:
 
 
 @contextlib.contextmanager
-def arm(image: str, slug: str, program: Path, launcher: Path) -> Iterator[str]:
+def arm(image: str, slug: str, program: Path | None, launcher: Path) -> Iterator[str]:
     """An image with the launcher and one program; removed afterwards."""
     with engine.container(image, ["true"], start=False) as made:
         files = [
             engine.folder_entry("deadheat", 0),
             engine.entry("deadheat/launcher", launcher.read_bytes(), 0o755),
-            engine.entry(f"deadheat/{slug}", program.read_bytes(), 0o755),
+            *([engine.entry(f"deadheat/{slug}", program.read_bytes(), 0o755)] if program else []),
             engine.folder_entry("out", USER, 0o700),
             engine.folder_entry("data", 0),
         ]

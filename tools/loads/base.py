@@ -1,0 +1,63 @@
+"""What every load generator is asked and says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tools.model import Packages
+
+QUANTILES = ("p50", "p90", "p99", "p999", "max")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One run of a load generator."""
+
+    address: str
+    protocol: str
+    script: str
+    path: str
+    connections: int
+    pipeline: int
+    seconds: float
+    rate_per_second: float | None
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What one run of a load generator found; latencies in ns, None where the tool does not say."""
+
+    offered: int
+    completed: int
+    wall_ns: int
+    mismatched: int = 0
+    errors: int = 0
+    dropped: int = 0
+    generator_cpu_ns: int | None = None
+    latency_ns: dict[str, int | None] = field(default_factory=dict)
+    lag_p99_ns: int | None = None
+    curve: tuple[tuple[float, float], ...] = ()
+    """(quantile, latency in ns)"""
+    first_error: str | None = None
+
+
+class Tool(Protocol):
+    """A module that knows one load generator."""
+
+    PACKAGES: Packages
+    """What has to be installed."""
+    OPEN_LOOP: bool
+    """Whether it can keep a rate by the clock."""
+
+    @staticmethod
+    def command(asked: Asked) -> tuple[str, ...]:
+        """The command of one run; `{program}` stands for our own generator."""
+
+    @staticmethod
+    def parse(stdout: bytes) -> LoadReport:
+        """Its output.
+
+        Raises:
+            ValueError: this is not what it prints.
+        """
