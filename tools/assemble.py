@@ -13,7 +13,7 @@ from tools.caches import ROOT
 from tools.errors import CommandError
 from tools.files import sha256_file, sha256_tree
 from tools.languages.base import Language
-from tools.measure import CaseRun
+from tools.measure import Calibration, CaseRun
 from tools.model import Lane, Peer
 from tools.process import run
 from tools.samples import Sample, columns
@@ -157,7 +157,7 @@ def _case(one: CaseRun, done: Benchmark, prepared: Prepared) -> dict[str, Any]:
         "floor_ns": one.floor_ns,
         "floor_basis": f"memory, {bandwidth / 1e9:.1f} GB/s" if one.floor_ns is not None else None,
         "states": _states(one, done),
-        "calibration": [asdict(found) for found in one.calibrations],
+        "calibration": [_calibration(found) for found in one.calibrations],
         "memory": _memory(one.warmups, one.samples if case.load else ()),
         "stop": one.stop,
         "warmups": columns(one.warmups, load=case.load is not None),
@@ -183,6 +183,11 @@ def _curves(samples: Sequence[Sample]) -> dict[str, list[list[float]]]:
             for quantile, latency_ns in sample.load.curve:
                 found.setdefault(sample.arm, {}).setdefault(quantile, []).append(latency_ns)
     return {arm: [[q, stats.median(values)] for q, values in sorted(of.items())] for arm, of in found.items()}
+
+
+def _calibration(found: Calibration) -> dict[str, Any]:
+    """The times; the shares follow from them."""
+    return {name: value for name, value in asdict(found).items() if name != "shares"}
 
 
 def _states(one: CaseRun, done: Benchmark) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -362,11 +363,24 @@ func comparisonCollation(t *table, left, right *expr) collation {
 }
 
 // inCollation is that of the left side; but a list of one constant is an equality to SQLite, so
-// that its COLLATE counts.
+// that its COLLATE counts. SQLite decides so in its parser, before it knows what a function returns:
+// a call is no constant there.
 func inCollation(t *table, e *expr) collation {
-	if len(e.list) == 1 && e.list[0].constant {
+	if len(e.list) == 1 && e.list[0].constant && !e.list[0].calls() {
 		return comparisonCollation(t, e.left, e.list[0])
 	}
 	c, _ := collationOf(t, e.left)
 	return c
+}
+
+// calls says whether a function is called anywhere in the expression; LIKE and GLOB are functions to
+// SQLite.
+func (e *expr) calls() bool {
+	if e == nil {
+		return false
+	}
+	if e.op == opFunction || e.op == opLike || e.op == opGlob {
+		return true
+	}
+	return e.left.calls() || e.right.calls() || slices.ContainsFunc(e.list, (*expr).calls)
 }

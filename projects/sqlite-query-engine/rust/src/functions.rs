@@ -167,9 +167,18 @@ fn abs(value: &Value<'_>) -> Result<Value<'static>> {
 }
 
 fn chars(text: &[u8]) -> usize {
-    // As SQLite counts: a lead byte takes all continuation bytes after it, a stray one counts itself.
-    if text.is_ascii() {
-        return text.len();
+    // As SQLite counts: a lead byte takes all continuation bytes after it, a stray one counts itself. The first of a
+    // row of stray ones follows an ASCII byte or nothing; without any, the other bytes are the characters.
+    let continues = |byte: u8| byte & 0xc0 == 0x80;
+    let Some(&first) = text.first() else { return 0 };
+    // Without early ends, and with counts that fit a byte, both loops become vector instructions.
+    let stray = text
+        .iter()
+        .zip(&text[1..])
+        .fold(continues(first), |stray, (&before, &byte)| stray | (before.is_ascii() & continues(byte)));
+    if !stray {
+        let lead_bytes = |block: &[u8]| block.iter().map(|&byte| u8::from(!continues(byte))).sum::<u8>();
+        return text.chunks(u8::MAX.into()).map(|block| usize::from(lead_bytes(block))).sum();
     }
     let mut rest = text;
     let mut count = 0;
@@ -263,7 +272,6 @@ fn substr<'r>(value: Value<'r>, from: &Value<'_>, length: Option<&Value<'_>>) ->
         return Value::Null; // SQLite has no pointer to an empty blob, and takes that for NULL
     }
     let visible = if is_blob { &bytes[..] } else { until_nul(&bytes) };
-    let units = if is_blob { visible.len() } else { chars(visible) } as i64;
     // SQLite takes both numbers as 32-bit integers, whatever they were.
     let as_int = |v: &Value<'_>| i64::from(v.to_int() as i32);
     let mut start = as_int(from);
@@ -273,7 +281,7 @@ fn substr<'r>(value: Value<'r>, from: &Value<'_>, length: Option<&Value<'_>>) ->
     // The arithmetic of SQLite: positions count from 1, negative ones from the end, and 0 is the
     // place before the first, which uses up one of the count.
     if start < 0 {
-        start += units;
+        start += if is_blob { visible.len() } else { chars(visible) } as i64;
         if start < 0 {
             count = (count + start).max(0);
             start = 0;
@@ -290,24 +298,28 @@ fn substr<'r>(value: Value<'r>, from: &Value<'_>, length: Option<&Value<'_>>) ->
             start = 0;
         }
     }
-    let first = start.min(units) as usize;
-    let last = (start + count).min(units) as usize;
-    let range = if is_blob { first..last } else { byte_range(visible, first, last) };
+    let (first, last) = (start as usize, (start + count) as usize);
+    let range = if is_blob {
+        first.min(visible.len())..last.min(visible.len())
+    } else {
+        byte_range(visible, first, last)
+    };
     let part = slice(bytes, range.start, range.end);
     if is_blob { Value::blob(part) } else { Value::text(part) }
 }
 
+/// Where the characters from `first` up to `last` stand; both may lie behind the end.
 fn byte_range(text: &[u8], first: usize, last: usize) -> std::ops::Range<usize> {
     let skip = |from: usize, count: usize| {
         let mut at = from;
         for _ in 0..count {
+            if at == text.len() {
+                break;
+            }
             at += char_bytes(&text[at..]);
         }
         at
     };
-    if text.is_ascii() {
-        return first..last.max(first);
-    }
     let start = skip(0, first);
     start..skip(start, last.saturating_sub(first))
 }

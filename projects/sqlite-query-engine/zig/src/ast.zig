@@ -63,6 +63,25 @@ pub const Expr = struct {
 
     pub const Call = struct { name: []const u8, args: []const *Expr, distinct: bool, star: bool };
 
+    /// Whether a function is called anywhere in the expression (LIKE and GLOB are functions to SQLite).
+    pub fn calls(self: *const Expr) bool {
+        return switch (self.node) {
+            .call, .pattern => true,
+            .literal, .column => false,
+            .binary => |both| both.left.calls() or both.right.calls(),
+            .between => |range| range.operand.calls() or range.low.calls() or range.high.calls(),
+            .in => |in| in.operand.calls() or for (in.list) |item| {
+                if (item.calls()) break true;
+            } else false,
+            .case => |case| (case.base != null and case.base.?.calls()) or
+                (case.otherwise != null and case.otherwise.?.calls()) or for (case.whens) |when|
+            {
+                if (when.condition.calls() or when.result.calls()) break true;
+            } else false,
+            inline .unary, .is_null, .cast, .collate => |one| one.operand.calls(),
+        };
+    }
+
     pub fn withoutCollate(self: *Expr) *Expr {
         var expr = self;
         while (expr.node == .collate) expr = expr.node.collate.operand;

@@ -329,8 +329,9 @@ pub const Binder = struct {
             part.* = try self.bind(item);
             node.* = part.node;
         }
-        // SQLite turns `x IN (constant)` into `x = constant`, where the right side's COLLATE counts.
-        if (nodes.len == 1 and nodes[0].* == .constant) collation = compareCollation(operand, .{ .node = nodes[0], .collation = parts[1].collation, .explicit = parts[1].explicit });
+        // SQLite turns `x IN (constant)` into `x = constant`, where the right side's COLLATE counts. It decides
+        // so in its parser, where a function call is no constant yet.
+        if (nodes.len == 1 and nodes[0].* == .constant and !in.list[0].calls()) collation = compareCollation(operand, .{ .node = nodes[0], .collation = parts[1].collation, .explicit = parts[1].explicit });
         const constants = try self.inConstants(nodes, affinity, collation);
         return self.finish(.{ .in = .{
             .operand = operand.node,

@@ -123,24 +123,27 @@ fn length(arena: std.mem.Allocator, value: Value) Error!usize {
     };
 }
 
-/// A lead byte from 0xc0 on takes the continuation bytes after it along; any other byte counts.
+/// A lead byte from 0xc0 on takes the continuation bytes after it along; any other byte counts. Whole blocks are
+/// counted at once until there is a stray continuation byte, which only invalid texts have.
 pub fn countCharacters(text: []const u8) usize {
     const width = 32;
+    const Block = @Vector(width, u8);
     var count: usize = 0;
     var at: usize = 0;
-    while (at < text.len) {
-        // A block of ASCII is counted at once.
-        if (at + width <= text.len) {
-            const block: @Vector(width, u8) = text[at..][0..width].*;
-            if (@reduce(.Or, block) < 0x80) {
-                at += width;
-                count += width;
-                continue;
-            }
-        }
-        const end = @min(at + width, text.len);
-        while (at < end) : (count += 1) at = skipCharacter(text, at);
+    var after_ascii: u32 = 1; // a text begins like after ASCII
+    while (at + width <= text.len) : (at += width) {
+        const block: Block = text[at..][0..width].*;
+        const ascii: u32 = @bitCast(block < @as(Block, @splat(0x80)));
+        const continuation: u32 = @bitCast(block & @as(Block, @splat(0xc0)) == @as(Block, @splat(0x80)));
+        if (continuation & (ascii << 1 | after_ascii) != 0) break;
+        after_ascii = ascii >> (width - 1);
+        count += width - @popCount(continuation);
     }
+    // The last block may have ended inside a character.
+    if (after_ascii == 0) while (at < text.len and text[at] & 0xc0 == 0x80) {
+        at += 1;
+    };
+    while (at < text.len) : (count += 1) at = skipCharacter(text, at);
     return count;
 }
 
