@@ -56,7 +56,7 @@ pub fn hashKey(text: []const u8) u64 {
 }
 
 /// The backends that a request has been to.
-pub const Tried = std.bit_set.IntegerBitSet(options.backends_max);
+pub const Tried = std.bit_set.Static(options.backends_max);
 
 pub const Balancer = struct {
     policy: options.Balance,

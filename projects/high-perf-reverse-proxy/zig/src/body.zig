@@ -290,19 +290,19 @@ test "extensions and trailers of every form" {
 
 test "chunks that nobody should believe" {
     for ([_]struct { []const u8, Fault }{
-        .{ "\r\n", error.BadChunkSize },                       .{ "-1\r\n", error.BadChunkSize },
-        .{ "0x5\r\n", error.BadChunkSize },                    .{ "+5\r\n", error.BadChunkSize },
-        .{ "5\nhello", error.BadChunkSize },                   .{ "5\rhello", error.BadChunkSize },
-        .{ "5 \r\n", error.BadChunkSize },                     .{ " 5\r\n", error.BadChunkSize },
-        .{ "ffffffffffffffff\r\n", error.BadChunkSize },       .{ "10000000000000000\r\n", error.BadChunkSize },
-        .{ "00000000000000005\r\n", error.BadChunkSize },      .{ "5;\r\n", error.BadChunkExtension },
-        .{ "5;a\n", error.BadChunkExtension },                 .{ "5;a=\r\n", error.BadChunkExtension },
-        .{ "5;a=\"\n\"\r\n", error.BadChunkExtension },        .{ "5;a\x00\r\n", error.BadChunkExtension },
-        .{ "5;a=b c\r\n", error.BadChunkExtension },           .{ "5;a=\"b\"c\r\n", error.BadChunkExtension },
-        .{ "5\r\nhello0\r\n", error.BadChunkEnd },             .{ "5\r\nhello\n", error.BadChunkEnd },
-        .{ "0\r\nX Y: z\r\n\r\n", error.BadTrailer },          .{ "0\r\n folded\r\n\r\n", error.BadTrailer },
-        .{ "0\r\nX: y\n\r\n", error.BadTrailer },              .{ "0\r\n\n", error.BadTrailer },
-        .{ "0\r\n\rX", error.BadTrailer },                     .{ "3e9\r\n", error.BodyTooLarge },
+        .{ "\r\n", error.BadChunkSize },                  .{ "-1\r\n", error.BadChunkSize },
+        .{ "0x5\r\n", error.BadChunkSize },               .{ "+5\r\n", error.BadChunkSize },
+        .{ "5\nhello", error.BadChunkSize },              .{ "5\rhello", error.BadChunkSize },
+        .{ "5 \r\n", error.BadChunkSize },                .{ " 5\r\n", error.BadChunkSize },
+        .{ "ffffffffffffffff\r\n", error.BadChunkSize },  .{ "10000000000000000\r\n", error.BadChunkSize },
+        .{ "00000000000000005\r\n", error.BadChunkSize }, .{ "5;\r\n", error.BadChunkExtension },
+        .{ "5;a\n", error.BadChunkExtension },            .{ "5;a=\r\n", error.BadChunkExtension },
+        .{ "5;a=\"\n\"\r\n", error.BadChunkExtension },   .{ "5;a\x00\r\n", error.BadChunkExtension },
+        .{ "5;a=b c\r\n", error.BadChunkExtension },      .{ "5;a=\"b\"c\r\n", error.BadChunkExtension },
+        .{ "5\r\nhello0\r\n", error.BadChunkEnd },        .{ "5\r\nhello\n", error.BadChunkEnd },
+        .{ "0\r\nX Y: z\r\n\r\n", error.BadTrailer },     .{ "0\r\n folded\r\n\r\n", error.BadTrailer },
+        .{ "0\r\nX: y\n\r\n", error.BadTrailer },         .{ "0\r\n\n", error.BadTrailer },
+        .{ "0\r\n\rX", error.BadTrailer },                .{ "3e9\r\n", error.BodyTooLarge },
     }) |row| {
         var body: Body = .{ .chunked = testChunks() };
         try std.testing.expectError(row[1], body.take(row[0]));

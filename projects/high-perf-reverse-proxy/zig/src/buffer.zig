@@ -25,11 +25,12 @@ pub const Blocks = struct {
     const page_bytes = 4096;
     const alignment: std.mem.Alignment = .@"64";
 
-    /// `head_bytes` is the longest head of a request. A rewritten head repeats at most the host in it.
-    pub fn init(gpa: std.mem.Allocator, head_bytes: u32) Blocks {
+    /// `head_bytes` is the longest head of a request: a rewritten head repeats at most the host in it. A block also
+    /// holds a whole reply of `reply_bytes`.
+    pub fn init(gpa: std.mem.Allocator, head_bytes: u32, reply_bytes: u32) Blocks {
         // A head that is one byte too long must be seen to be that.
         const limit = headroom_bytes + @max(data_bytes, head_bytes) + 64;
-        const capacity = limit + head_bytes + growth_bytes;
+        const capacity = @max(limit + head_bytes, headroom_bytes + reply_bytes) + growth_bytes;
         return .{
             .gpa = gpa,
             .limit = limit,
@@ -163,7 +164,7 @@ fn testPipe(blocks: *Blocks, bytes: []const u8) !Pipe {
 test "a head is replaced by a shorter, a longer and a very long one" {
     var arena: std.heap.ArenaAllocator = .init(std.testing.allocator);
     defer arena.deinit();
-    var blocks: Blocks = .init(arena.allocator(), 16384);
+    var blocks: Blocks = .init(arena.allocator(), 16384, 0);
     const very_long: [headroom_bytes + 100]u8 = @splat('h');
     for ([_][]const u8{ "", "h", "header", "a longer header", &very_long }) |head| {
         var pipe = try testPipe(&blocks, "old!body");
@@ -177,7 +178,7 @@ test "a head is replaced by a shorter, a longer and a very long one" {
 test "bytes are framed in place" {
     var arena: std.heap.ArenaAllocator = .init(std.testing.allocator);
     defer arena.deinit();
-    var blocks: Blocks = .init(arena.allocator(), 100_000);
+    var blocks: Blocks = .init(arena.allocator(), 100_000, 0);
     var pipe = try testPipe(&blocks, "data");
     pipe.ready = pipe.end;
     pipe.prepend("4\r\n");
@@ -188,7 +189,7 @@ test "bytes are framed in place" {
 test "space is found again when the front has been sent" {
     var arena: std.heap.ArenaAllocator = .init(std.testing.allocator);
     defer arena.deinit();
-    var blocks: Blocks = .init(arena.allocator(), 256);
+    var blocks: Blocks = .init(arena.allocator(), 256, 0);
     var pipe: Pipe = .{};
     const all = (try pipe.space(&blocks)).len;
     pipe.end += @intCast(all);

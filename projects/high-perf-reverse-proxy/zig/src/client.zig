@@ -87,11 +87,11 @@ const Trouble = enum {
 
     fn cause(self: Trouble) []const u8 {
         return switch (self) {
-            .refused => "connection refused",
-            .connect_timeout => "connection timed out",
-            .closed => "connection closed before the response",
-            .bad_response => "bad response",
-            .read_timeout => "response timed out",
+            .refused => "cannot connect to the backend",
+            .connect_timeout => "connecting to the backend took too long",
+            .closed => "the backend closed the connection",
+            .bad_response => "bad response from the backend",
+            .read_timeout => "the backend took too long",
         };
     }
 
@@ -182,7 +182,7 @@ pub const Client = struct {
         _ = switch (self.state) {
             .idle, .tunnel, .reply, .linger => self.close(),
 
-            .head => self.refuse(.{ .status = .request_timeout, .cause = "request head timed out" }),
+            .head => self.refuse(.{ .status = .request_timeout, .cause = "the request head took too long" }),
             .connecting => self.backendFailed(.connect_timeout),
             .exchange => self.exchangeTimedOut(class),
             .closed => unreachable,
@@ -194,7 +194,7 @@ pub const Client = struct {
         if (class == .read) return if (self.exchange.has_answered) self.cut() else self.backendFailed(.read_timeout);
         // The client takes nothing, or owes the rest of its body.
         if (self.exchange.has_answered or self.down.hasPending()) return self.close();
-        return self.refuse(.{ .status = .request_timeout, .cause = "request body timed out" });
+        return self.refuse(.{ .status = .request_timeout, .cause = "the request body took too long" });
     }
 
     /// The server drains: what runs may end, what waits ends now.
@@ -330,7 +330,7 @@ pub const Client = struct {
     fn refuseLongHead(self: *Client, front: []const u8) Step {
         const line_is_short = std.mem.findScalar(u8, front, '\r') != null;
         return self.refuse(if (line_is_short)
-            .{ .status = .fields_too_large, .cause = "request head too large" }
+            .{ .status = .fields_too_large, .cause = "header too large" }
         else
             .{ .status = .uri_too_long, .cause = "request line too long" });
     }
@@ -363,7 +363,9 @@ pub const Client = struct {
         const index = worker.balancer.choose(self.exchange.key, self.exchange.tried, worker.now_ns) orelse {
             return self.answer(.{ .status = .service_unavailable, .cause = "no backend is up" });
         };
-        return self.attach(index, .any);
+        // Whether it connects or runs already: the head has been taken.
+        _ = self.attach(index, .any);
+        return .again;
     }
 
     fn hashKey(self: *const Client, request: *const head.Request, bytes: []const u8) u64 {

@@ -741,12 +741,12 @@ test "responses are read and rewritten" {
     );
     const bare = "HTTP/1.1 404\r\nTransfer-Encoding: Chunked\r\n\r\n";
     const chunked: Response = try .parse(bare, false, &storage);
-    try std.testing.expectEqual(Framing.chunked, chunked.framing);
+    try std.testing.expect(chunked.framing == .chunked);
     try std.testing.expectEqualStrings(
         "HTTP/1.1 404 \r\nTransfer-Encoding: chunked\r\nVia: 1.1 deadheat\r\n\r\n",
         chunked.write(bare, .keep, .silent, &buffer),
     );
-    try std.testing.expectEqual(Framing.none, (try Response.parse(bare, true, &storage)).framing);
+    try std.testing.expect((try Response.parse(bare, true, &storage)).framing == .none);
     const open = "HTTP/1.1 200 OK\r\n\r\n";
     const unframed: Response = try .parse(open, false, &storage);
     try std.testing.expect(unframed.framing == .until_close and !unframed.persists);

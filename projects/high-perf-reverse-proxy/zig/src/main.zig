@@ -20,7 +20,7 @@ const manual =
     \\usage: high-perf-reverse-proxy --listen HOST:PORT --backends LIST [options]
     \\
     \\  --listen HOST:PORT      where clients come; port 0 is any free port
-    \\  --backends LIST         up to 64 of HOST:PORT, separated by commas; names are
+    \\  --backends LIST         up to 256 of HOST:PORT, separated by commas; names are
     \\                          resolved once, at the start
     \\  --balance POLICY        round-robin (default), least-connections, or hash: the
     \\                          client's address always goes to the same backend

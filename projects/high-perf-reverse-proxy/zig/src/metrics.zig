@@ -77,8 +77,8 @@ test "metrics are text, and have room" {
     var writer: std.Io.Writer = .fixed(buffer);
     try write(&writer, &.{ &counters, &counters }, &backends, 0);
     for ([_][]const u8{
-        "\nrequests_total{code=\"2xx\"} 10\n",                    "\nbackend_requests_total{backend=\"[::1]:80\"} 14\n",
-        "\nbackend_up{backend=\"b:81\"} 1\n",                     "\nactive_connections 4\n",
+        "\nrequests_total{code=\"2xx\"} 10\n",                   "\nbackend_requests_total{backend=\"[::1]:80\"} 14\n",
+        "\nbackend_up{backend=\"b:81\"} 1\n",                    "\nactive_connections 4\n",
         "\n# TYPE bytes_out_total counter\nbytes_out_total 0\n",
     }) |line| try std.testing.expect(std.mem.find(u8, writer.buffered(), line) != null);
 }

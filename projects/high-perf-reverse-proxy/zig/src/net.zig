@@ -9,7 +9,8 @@ pub const Fd = linux.fd_t;
 
 /// What epoll hands back: the first field of everything that is watched. The kind tells which struct it sits in.
 pub const Source = struct {
-    kind: Kind,
+    // Aligned like what it sits in.
+    kind: Kind align(@alignOf(usize)),
 
     pub const Kind = enum { listener, admin_listener, signals, wake, client, upstream, check };
 };
@@ -153,18 +154,15 @@ pub const Place = struct {
     host: []const u8,
     port: u16,
 
-    pub const ParseError = error{ NoPort, BadPort, BadHost };
+    pub const ParseError = error{ BadPort, BadHost };
 
     pub fn parse(text: []const u8) ParseError!Place {
-        const host_text, const port_text = std.mem.cutScalarLast(u8, text, ':') orelse return error.NoPort;
-        const port = parsePort(port_text) orelse return error.BadPort;
-        if (std.mem.startsWith(u8, host_text, "[") and std.mem.endsWith(u8, host_text, "]")) {
-            const host = host_text[1 .. host_text.len - 1];
-            _ = Io.net.IpAddress.parseIp6(host, port) catch return error.BadHost;
-            return .{ .text = text, .host = host, .port = port };
-        }
-        if (!isName(host_text)) return error.BadHost;
-        return .{ .text = text, .host = host_text, .port = port };
+        const host_text, const port_text = std.mem.cutScalarLast(u8, text, ':') orelse return error.BadHost;
+        const is_bracketed = std.mem.startsWith(u8, host_text, "[") and std.mem.endsWith(u8, host_text, "]");
+        const host = if (is_bracketed) host_text[1 .. host_text.len - 1] else host_text;
+        const is_host = if (is_bracketed) !std.meta.isError(Io.net.IpAddress.parseIp6(host, 0)) else isName(host);
+        if (!is_host) return error.BadHost;
+        return .{ .text = text, .host = host, .port = parsePort(port_text) orelse return error.BadPort };
     }
 
     /// Letters, digits, hyphens and dots; and the underscores that names inside a container network have.
@@ -183,7 +181,7 @@ pub const Place = struct {
         if (Io.net.IpAddress.parse(self.host, self.port)) |ip| return .fromIp(ip) else |_| {}
         // A name of digits and dots is an address that is none, and no question for a resolver.
         if (std.mem.findNone(u8, self.host, "0123456789.") == null) {
-            return why.bad("{s} {f}: not an address", .{ option, failure.quoted(self.text) });
+            return why.bad("{s} {f}: cannot resolve the name", .{ option, failure.quoted(self.text) });
         }
         var found: [32]Io.net.HostName.LookupResult = undefined;
         var queue: Io.Queue(Io.net.HostName.LookupResult) = .init(&found);
@@ -197,7 +195,7 @@ pub const Place = struct {
             },
             .canonical_name => {},
         } else |_| {}
-        return .fromIp(best orelse return why.bad("{s} {f}: the name has no address", .{ option, failure.quoted(self.text) }));
+        return .fromIp(best orelse return why.bad("{s} {f}: cannot resolve the name", .{ option, failure.quoted(self.text) }));
     }
 };
 
@@ -235,10 +233,10 @@ pub const Listener = struct {
 
     fn failed(option: []const u8, place: Place, errno: linux.E, why: *failure.Failure) error{Failed} {
         const cause = switch (errno) {
-            .ADDRINUSE => "the port is in use",
-            .ADDRNOTAVAIL => "not an address of this machine",
+            .ADDRINUSE => "address in use",
+            .ADDRNOTAVAIL => "cannot assign requested address",
             .ACCES => "permission denied",
-            .AFNOSUPPORT => "the address family is not supported",
+            .AFNOSUPPORT => "address family not supported",
             else => return why.machine("{s} {f}: cannot listen ({t})", .{ option, failure.quoted(place.text), errno }),
         };
         return why.bad("{s} {f}: {s}", .{ option, failure.quoted(place.text), cause });

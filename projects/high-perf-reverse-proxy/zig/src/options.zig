@@ -7,12 +7,13 @@ const net = @import("net.zig");
 
 pub const Balance = enum { @"round-robin", @"least-connections", hash };
 
-/// So many fit into one page of metrics.
-pub const backends_max = 64;
-const threads_max = 256;
+/// A request remembers the ones it has been to.
+pub const backends_max = 256;
+const threads_max = 1024;
+const pool_max = 65_536;
+const retries_max = 100;
 const count_max = 1_000_000;
-const seconds_max = 31_536_000;
-const header_bytes_min = 256;
+const seconds_max = 1_000_000;
 const header_bytes_max = 1 << 20;
 
 pub const Options = struct {
@@ -104,21 +105,21 @@ pub fn parse(arguments: []const [:0]const u8, arena: std.mem.Allocator, why: *fa
 
 fn set(options: *Options, setting: Setting, value: []const u8, arena: std.mem.Allocator, why: *failure.Failure) failure.Error!void {
     switch (setting) {
-        .@"--listen" => options.listen = try place(setting, value, why),
-        .@"--admin" => options.admin = try place(setting, value, why),
+        .@"--listen" => options.listen = try place(setting, value, 0, why),
+        .@"--admin" => options.admin = try place(setting, value, 0, why),
         .@"--backends" => options.backends = try places(setting, value, arena, why),
         .@"--balance" => options.balance = std.meta.stringToEnum(Balance, value) orelse {
             return why.bad("--balance {f}: not one of round-robin, least-connections, hash", .{failure.quoted(value)});
         },
         .@"--hash-header" => options.hash_header = try headerName(setting, value, why),
-        .@"--pool-size" => options.pool_size = try number(u32, setting, value, 0, count_max, why),
+        .@"--pool-size" => options.pool_size = try number(u32, setting, value, 0, pool_max, why),
         .@"--max-connections" => options.max_connections = try number(u32, setting, value, 1, count_max, why),
         .@"--connect-timeout" => options.connect_timeout_ns = try duration(setting, value, .positive, why),
         .@"--read-timeout" => options.read_timeout_ns = try duration(setting, value, .positive, why),
         .@"--idle-timeout" => options.idle_timeout_ns = try duration(setting, value, .positive, why),
         .@"--header-timeout" => options.header_timeout_ns = try duration(setting, value, .positive, why),
         .@"--drain-timeout" => options.drain_timeout_ns = try duration(setting, value, .any, why),
-        .@"--max-header-bytes" => options.max_header_bytes = try number(u32, setting, value, header_bytes_min, header_bytes_max, why),
+        .@"--max-header-bytes" => options.max_header_bytes = try number(u32, setting, value, 1, header_bytes_max, why),
         .@"--max-body-bytes" => options.max_body_bytes = try number(u64, setting, value, 0, std.math.maxInt(u63), why),
         .@"--health-path" => options.health_path = try path(setting, value, why),
         .@"--health-interval" => options.health_interval_ns = try duration(setting, value, .positive, why),
@@ -126,8 +127,8 @@ fn set(options: *Options, setting: Setting, value: []const u8, arena: std.mem.Al
         .@"--rise" => options.rise = try number(u32, setting, value, 1, count_max, why),
         .@"--fall" => options.fall = try number(u32, setting, value, 1, count_max, why),
         .@"--max-fails" => options.max_fails = try number(u32, setting, value, 0, count_max, why),
-        .@"--fail-timeout" => options.fail_timeout_ns = try duration(setting, value, .any, why),
-        .@"--retries" => options.retries = try number(u32, setting, value, 0, count_max, why),
+        .@"--fail-timeout" => options.fail_timeout_ns = try duration(setting, value, .positive, why),
+        .@"--retries" => options.retries = try number(u32, setting, value, 0, retries_max, why),
         .@"--threads" => options.threads = try number(u32, setting, value, 1, threads_max, why),
     }
 }
@@ -137,30 +138,30 @@ fn check(options: *const Options, why: *failure.Failure) failure.Error!void {
     if (options.listen == null) return why.bad("--listen is missing (see --help)", .{});
     if (options.backends.len == 0) return why.bad("--backends is missing (see --help)", .{});
     if (options.hash_header.len != 0 and options.balance != .hash) {
-        return why.bad("--hash-header {f}: needs --balance hash", .{failure.quoted(options.hash_header)});
+        return why.bad("--hash-header {f}: only with --balance hash", .{failure.quoted(options.hash_header)});
     }
 }
 
-fn place(setting: Setting, value: []const u8, why: *failure.Failure) failure.Error!net.Place {
-    return net.Place.parse(value) catch |err| {
-        const cause = switch (err) {
-            error.NoPort => "not HOST:PORT",
-            error.BadPort => "the port is not a number from 0 to 65535",
-            error.BadHost => "the host is not an address or a name",
-        };
-        return why.bad("{t} {f}: {s}", .{ setting, failure.quoted(value), cause });
+fn place(setting: Setting, value: []const u8, least_port: u16, why: *failure.Failure) failure.Error!net.Place {
+    const parsed = net.Place.parse(value) catch |err| switch (err) {
+        error.BadHost => return why.bad("{t} {f}: not HOST:PORT", .{ setting, failure.quoted(value) }),
+        error.BadPort => return badPort(setting, value, least_port, why),
     };
+    return if (parsed.port < least_port) badPort(setting, value, least_port, why) else parsed;
+}
+
+fn badPort(setting: Setting, value: []const u8, least_port: u16, why: *failure.Failure) error{Failed} {
+    return why.bad("{t} {f}: the port is not a number from {d} to 65535", .{ setting, failure.quoted(value), least_port });
 }
 
 fn places(setting: Setting, value: []const u8, arena: std.mem.Allocator, why: *failure.Failure) failure.Error![]const net.Place {
     var parsed: std.ArrayList(net.Place) = .empty;
     var items = std.mem.splitScalar(u8, value, ',');
     while (items.next()) |item| {
-        const backend = try place(setting, item, why);
-        if (backend.port == 0) return why.bad("{t} {f}: the port is 0", .{ setting, failure.quoted(item) });
+        const backend = try place(setting, item, 1, why);
         if (parsed.items.len == backends_max) return why.bad("{t}: more than {d} backends", .{ setting, backends_max });
         for (parsed.items) |other| if (std.mem.eql(u8, other.text, item)) {
-            return why.bad("{t} {f}: named twice", .{ setting, failure.quoted(item) });
+            return why.bad("{t} {f}: given twice", .{ setting, failure.quoted(item) });
         };
         try parsed.append(arena, backend);
     }
@@ -168,15 +169,15 @@ fn places(setting: Setting, value: []const u8, arena: std.mem.Allocator, why: *f
 }
 
 fn headerName(setting: Setting, value: []const u8, why: *failure.Failure) failure.Error![]const u8 {
-    for (value) |byte| if (!head.isToken(byte)) return why.bad("{t} {f}: not a header name", .{ setting, failure.quoted(value) });
-    if (value.len == 0) return why.bad("{t} needs a value", .{setting});
-    return value;
+    var is_name = value.len != 0;
+    for (value) |byte| is_name = is_name and head.isToken(byte);
+    return if (is_name) value else why.bad("{t} {f}: not the name of a header", .{ setting, failure.quoted(value) });
 }
 
 fn path(setting: Setting, value: []const u8, why: *failure.Failure) failure.Error![]const u8 {
-    for (value) |byte| if (!std.ascii.isGraphical(byte)) return why.bad("{t} {f}: not a path", .{ setting, failure.quoted(value) });
-    if (!std.mem.startsWith(u8, value, "/")) return why.bad("{t} {f}: does not start with /", .{ setting, failure.quoted(value) });
-    return value;
+    var is_path = std.mem.startsWith(u8, value, "/");
+    for (value) |byte| is_path = is_path and byte > ' ' and byte < 0x7f;
+    return if (is_path) value else why.bad("{t} {f}: not a path that starts with /", .{ setting, failure.quoted(value) });
 }
 
 /// Reads a plain decimal within bounds.
@@ -197,11 +198,12 @@ const Zero = enum { positive, any };
 
 /// Reads seconds with an optional fraction into nanoseconds.
 fn duration(setting: Setting, value: []const u8, zero: Zero, why: *failure.Failure) failure.Error!u64 {
+    const least_ns: u64 = if (zero == .positive) std.time.ns_per_ms else 0;
     const ns = plainDuration(value);
-    if (ns == null or ns.? > seconds_max * std.time.ns_per_s) {
-        return why.bad("{t} {f}: not a number of seconds up to {d}", .{ setting, failure.quoted(value), seconds_max });
+    if (ns == null or ns.? < least_ns or ns.? > seconds_max * std.time.ns_per_s) {
+        const least = if (zero == .positive) "0.001" else "0";
+        return why.bad("{t} {f}: not a number of seconds from {s} to {d}", .{ setting, failure.quoted(value), least, seconds_max });
     }
-    if (ns.? == 0 and zero == .positive) return why.bad("{t} {f}: must be above 0", .{ setting, failure.quoted(value) });
     return ns.?;
 }
 
@@ -234,12 +236,12 @@ test "command lines" {
     try std.testing.expectEqual(250_000_000, options.idle_timeout_ns);
     try std.testing.expectEqual(4, options.threads);
     for ([_][]const [:0]const u8{
-        &.{},                                     &.{ "--listen", "a:1" },                              &.{ "--listen", "a:1", "--backends", "" },
-        &.{ "--listen", "a" },                    &.{ "--listen", "a:1", "--backends", "b:0" },         &.{ "--listen", "a:1", "--backends", "b:1,b:1" },
-        &.{"--listen"},                           &.{ "--idle-timeout", "0" },                          &.{ "--idle-timeout", "1e3" },
-        &.{ "--idle-timeout", "" },             &.{ "--idle-timeout", "." },                          &.{ "--retries", "x" },
-        &.{ "--threads", "0" },                   &.{ "--hash-header", "a b" },                         &.{ "--health-path", "up" },
-        &.{ "--max-header-bytes", "1" },          &.{ "--listen", "a:1", "--backends", "b:1", "x" },    &.{"--nothing"},
+        &.{},                                                      &.{ "--listen", "a:1" },                           &.{ "--listen", "a:1", "--backends", "" },
+        &.{ "--listen", "a" },                                     &.{ "--listen", "a:1", "--backends", "b:0" },      &.{ "--listen", "a:1", "--backends", "b:1,b:1" },
+        &.{"--listen"},                                            &.{ "--idle-timeout", "0" },                       &.{ "--idle-timeout", "1e3" },
+        &.{ "--idle-timeout", "" },                                &.{ "--idle-timeout", "." },                       &.{ "--retries", "x" },
+        &.{ "--threads", "0" },                                    &.{ "--hash-header", "a b" },                      &.{ "--health-path", "up" },
+        &.{ "--max-header-bytes", "0" },                           &.{ "--listen", "a:1", "--backends", "b:1", "x" }, &.{"--nothing"},
         &.{ "--listen=a:1", "--backends=b:1", "--hash-header=X" }, &.{"--help=x"},
     }) |arguments| {
         try std.testing.expectError(error.Failed, parse(arguments, arena.allocator(), &why));

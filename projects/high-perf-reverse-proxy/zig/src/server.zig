@@ -42,10 +42,10 @@ pub fn serve(io: std.Io, gpa: std.mem.Allocator, options: *const Options, why: *
     const listen_address = try listen.resolve(io, "--listen", why);
     const backends = try resolveBackends(io, gpa, options, why);
     std.process.raiseFileDescriptorLimit();
-    const admin_listener: ?net.Listener = if (options.admin) |admin|
-        try .open(&try admin.resolve(io, "--admin", why), .alone, admin, "--admin", why)
-    else
-        null;
+    const admin_listener: ?net.Listener = if (options.admin) |admin| blk: {
+        const address = try admin.resolve(io, "--admin", why);
+        break :blk try net.Listener.open(&address, .alone, admin, "--admin", why);
+    } else null;
     const first: net.Listener = try .open(&listen_address, if (options.threads == 1) .alone else .leader, listen, "--listen", why);
 
     const counters = try gpa.alloc(*metrics.Counters, options.threads);
@@ -156,7 +156,7 @@ pub const Worker = struct {
     fn init(self: *Worker, gpa: std.mem.Allocator, shared: *Shared, index: usize, listener: net.Listener, local_host: []const u8, why: *failure.Failure) failure.Error!void {
         const options = shared.options;
         const poll: net.Poll = try .open(why);
-        const blocks: buffer.Blocks = .init(gpa, options.max_header_bytes);
+        const blocks: buffer.Blocks = .init(gpa, options.max_header_bytes, @intCast(metrics.textBytes(shared.backends)));
         const counters = try gpa.create(metrics.Counters);
         const backend_requests = try gpa.alloc(u64, shared.backends.len);
         @memset(backend_requests, 0);
