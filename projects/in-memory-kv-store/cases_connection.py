@@ -161,4 +161,4 @@ CLIENT SETNAME one
 @2 CLIENT SETNAME two
 CLIENT GETNAME
 @2 CLIENT GETNAME
-"""
+"""  # noqa: E501 - commands as they are sent

@@ -30,7 +30,16 @@ from kv_picks import DRAWN, GENERATORS, STREAMS, Picker, nasty_command, stream
 from kv_wire import Command, command, decode, shown, shown_command
 
 SCRIPTS = [
-    *(cases_strings, cases_keys, cases_lists, cases_hashes, cases_sets, cases_zsets, cases_connection, cases_transactions),
+    *(
+        cases_strings,
+        cases_keys,
+        cases_lists,
+        cases_hashes,
+        cases_sets,
+        cases_zsets,
+        cases_connection,
+        cases_transactions,
+    ),
 ]
 STREAM_COMMANDS = 4000
 STREAM_SEEDS = 3
@@ -46,7 +55,7 @@ checks = Checks()
 
 
 def split_line(line: str) -> Command:
-    """Split a line as redis-cli does: words, 'literal', "with \\n and \\xHH"."""
+    r"""Split a line as redis-cli does: words, 'literal', "with \n and \xHH"."""
     words, position = [], 0
     while position < len(line):
         if line[position] == " ":
@@ -274,7 +283,6 @@ COPY K other
 COPY list K
 COPY list K REPLACE
 TOUCH K
-DBSIZE
 KEYS *
 """
 KEYLESS = [
@@ -521,16 +529,16 @@ def long_pipeline(lab: Lab) -> None:
     with lab.pair() as pair:
         pair.batch([command("SET", f"k{n}", "v" * (n % 200)) for n in range(10_000)])
         pair.batch([command("GET", f"k{n}") for n in range(10_000)])
-        pair.batch([command("INCR", "counter") for _ in range(20_000)])
+        pair.batch([command("INCR", "counter") for _ in range(10_000)])
         pair.batch([command("RPUSH", "list", *range(n % 5 + 1)) for n in range(5_000)])
-        pair.batch([command("LRANGE", "list", 0, 600) for _ in range(500)])
+        pair.batch([command("LRANGE", "list", 0, 600) for _ in range(40)])
         pair.compare()
 
 
 def large_collections(lab: Lab) -> None:
-    """Collections of a hundred thousand elements grow, are read at their ends and in the middle, and shrink."""
+    """Collections of forty thousand elements grow, are read at their ends and in the middle, and shrink."""
     with lab.pair() as pair:
-        count, step = 100_000, 1000
+        count, step = 40_000, 1000
         for start in range(0, count, step):
             items = range(start, start + step)
             pair.batch(
@@ -543,16 +551,16 @@ def large_collections(lab: Lab) -> None:
             )
         picker = Picker("large")
         reads = [("LINDEX", "list"), ("ZRANK", "zset", "m"), ("HGET", "hash", "f"), ("SISMEMBER", "set", "m")]
-        for _ in range(2000):
+        for _ in range(1000):
             read, place = picker.rng.choice(reads), picker.rng.randrange(count)
             pair.history.clear()
             pair.same(read[0], read[1], place if len(read) == 2 else f"{read[2]}{place}")
-        for first in (0, 49_950, 99_990):
+        for first in (0, 19_950, 39_990):
             pair.same("LRANGE", "list", first, first + 60)
             pair.same("ZRANGE", "zset", first, first + 60, "WITHSCORES")
             pair.same("ZRANGEBYSCORE", "zset", first, first + 60)
         pair.same("LTRIM", "list", 1000, -1001)
-        pair.batch([command(name, "list", 45_000) for name in ("LPOP", "RPOP")])
+        pair.batch([command(name, "list", 18_000) for name in ("LPOP", "RPOP")])
         pair.batch([command("SREM", "set", *(f"m{n}" for n in range(start, count, 11))) for start in range(10)])
         pair.batch([command("HDEL", "hash", *(f"f{n}" for n in range(start, count, 11))) for start in range(10)])
         pair.batch([command("ZREM", "zset", *(f"m{n}" for n in range(start, count, 11))) for start in range(10)])
@@ -595,6 +603,7 @@ def add_tables() -> None:
         checks.add(f"expired/{name.lower()}", partial(expired, calls))
     for name in GENERATORS:
         checks.add(f"fuzz/{name.lower()}", partial(fuzz, name))
+    # DBSIZE has no place in streams: redis counts dead keys until somebody meets them.
     for kind in STREAMS:
         for seed in range(1, STREAM_SEEDS + 1):
             checks.add(f"stream/{kind}-{seed}", partial(random_stream, kind, seed))

@@ -27,6 +27,7 @@ LIVES = {b"TTL": 1, b"PTTL": 1500, b"EXPIRETIME": 1, b"PEXPIRETIME": 1500}
 DRAWN = {b"SPOP", b"SRANDMEMBER", b"RANDOMKEY"}
 LIFE_TOLERANCE_MS = 1500
 COUNT = re.compile(rb"0|-?[1-9][0-9]*")
+HISTORY_KEPT = 1000
 HISTORY = 4
 """So many earlier commands on the same key stand in a failure."""
 
@@ -153,12 +154,16 @@ def compare_dumps(what: str, expected: Dump, got: Dump, tolerance_ms: int = 0) -
     if absent := sorted(set(expected) - set(got)):
         raise CheckError(f"{what}: {len(absent)} of {len(expected)} keys are missing, first {shown(absent[0])}")
     if further := sorted(set(got) - set(expected)):
-        raise CheckError(f"{what}: {len(further)} keys too many, first {shown(further[0])} {shown_entry(got[further[0]])}")
+        raise CheckError(
+            f"{what}: {len(further)} keys too many, first {shown(further[0])} {shown_entry(got[further[0]])}"
+        )
     for key, (kind, content, life) in expected.items():
         our_kind, our_content, our_life = got[key]
         near = life == our_life or (min(life, our_life) >= 0 and abs(life - our_life) <= tolerance_ms)
         if (kind, content) != (our_kind, our_content) or not near:
-            raise CheckError(f"{what}: key {shown(key)}: expected {shown_entry(expected[key])}, got {shown_entry(got[key])}")
+            raise CheckError(
+                f"{what}: key {shown(key)}: expected {shown_entry(expected[key])}, got {shown_entry(got[key])}"
+            )
 
 
 def shown_entry(entry: tuple[bytes, Any, int]) -> str:
@@ -192,50 +197,53 @@ class Pair:
 
     def same(self, *args: object) -> Any:
         """Ask both one command; raise when the replies differ; return the value."""
-        return self.batch([command(*args)])[0]
+        return decode(self.batch([command(*args)])[0])
 
     def both(self, *args: object) -> None:
         """Ask both one command whose reply does not matter."""
         self.lane.raw(*args)
         self.reference.raw(*args)
 
-    def batch(self, commands: Sequence[Command]) -> list[Any]:
-        """Ask both a pipeline; raise at the first reply that differs; return the lane's values."""
+    def batch(self, commands: Sequence[Command]) -> list[bytes]:
+        """Ask both a pipeline; raise at the first reply that differs; return the lane's replies."""
         if any(args and args[0].upper() in DRAWN for args in commands):
             return [self.drawn(args) for args in commands]
         lane = self.lane.pipeline(commands)
         reference = self.reference.pipeline(commands)
         for index, (args, ours, theirs) in enumerate(zip(commands, lane, reference, strict=True)):
-            if ours is not theirs and ours != theirs:
-                check_reply(args, ours, theirs, self.before([*self.history, *commands[:index]], args))
-        self.history = [*self.history[-2000:], *commands]
-        return [decode(raw) for raw in lane]
+            if ours != theirs and not same_reply(args, ours, theirs):
+                self.history += commands[:index]
+                check_reply(args, ours, theirs, self.before(args))
+        self.history = [*self.history[-HISTORY_KEPT:], *commands]
+        return lane
 
-    def before(self, earlier: Sequence[Command], args: Command) -> str:
+    def before(self, args: Command) -> str:
         """Name the last commands that were about the same key."""
         keys = set(args[1:3])
-        about = [old for old in earlier if keys & set(old[1:4])][-HISTORY:]
+        about = [old for old in self.history if keys & set(old[1:4])][-HISTORY:]
         return "after " + "; ".join(shown_command(old) for old in about) + ": " if about else ""
 
-    def drawn(self, args: Command) -> Any:
+    def drawn(self, args: Command) -> bytes:
         """Ask one command; where it draws at random, check the draw and let the reference take the same."""
         lane = self.lane.raw(*args)
         value = decode(lane)
-        where = self.before(self.history, args)
-        self.history.append(args)
         name = args[0].upper()
-        if name not in DRAWN or value in (None, []) or isinstance(value, Failure) or not sound_draw(args):
-            check_reply(args, lane, self.reference.raw(*args), where)
-        elif name == b"RANDOMKEY":
-            expect(self.reference.ask("EXISTS", value) == 1, f"{where}RANDOMKEY: {shown(value)} is no key in redis")
-        else:
-            self.check_draw(args, value, where)
-        return value
+        try:
+            if name not in DRAWN or value in (None, []) or isinstance(value, Failure) or not sound_draw(args):
+                check_reply(args, lane, self.reference.raw(*args))
+            elif name == b"RANDOMKEY":
+                expect(self.reference.ask("EXISTS", value) == 1, f"RANDOMKEY: {shown(value)} is no key in redis")
+            else:
+                self.check_draw(args, value)
+        except CheckError as error:
+            raise CheckError(f"{self.before(args)}{error}") from error
+        self.history.append(args)
+        return lane
 
-    def check_draw(self, args: Command, value: Any, where: str) -> None:
+    def check_draw(self, args: Command, value: Any) -> None:
         """Raise unless SPOP or SRANDMEMBER drew what it may."""
         name, key = args[0].upper(), args[1]
-        text = f"{where}{shown_command(args)}: got {shown_value(value)}"
+        text = f"{shown_command(args)}: got {shown_value(value)}"
         expect(isinstance(value, list) == (len(args) > 2), f"{text}, an array only with a count")
         drawn = value if isinstance(value, list) else [value]
         expect(all(isinstance(item, bytes) for item in drawn), text)
@@ -263,7 +271,9 @@ class Pair:
         """Raise when the data sets of both differ."""
         ours = dump(self.lane)
         compare_dumps(what, dump(self.reference), ours, LIFE_TOLERANCE_MS)
-        eventually(lambda: bool(self.lane.ask("DBSIZE") == len(ours)), 2.0, f"DBSIZE equals the {len(ours)} keys of KEYS *")
+        eventually(
+            lambda: bool(self.lane.ask("DBSIZE") == len(ours)), 2.0, f"DBSIZE equals the {len(ours)} keys of KEYS *"
+        )
 
 
 def sound_draw(args: Command) -> bool:

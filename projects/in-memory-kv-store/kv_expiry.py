@@ -11,6 +11,9 @@ from kv_wire import command
 ACTIVE_SECONDS = 10.0
 """The background cleaner must have found a thousand dead keys by then."""
 
+SLOW_SECONDS = 1.0
+"""Nobody waits so long for a PING, also on a busy machine."""
+
 checks = Checks()
 
 
@@ -131,7 +134,7 @@ def keeps_answering(lab: Lab) -> None:
             client.raw("PING")
             worst = max(worst, time.monotonic() - start_time)
             time.sleep(0.001)
-        expect(worst < 0.25, f"a PING took {worst * 1000:.0f} ms while 100,000 keys died")
+        expect(worst < SLOW_SECONDS, f"a PING took {worst * 1000:.0f} ms while 100,000 keys died")
         eventually(lambda: bool(client.ask("DBSIZE") == 0), ACTIVE_SECONDS, "all 100,000 dead keys are removed")
 
 

@@ -17,7 +17,8 @@ from kv_wire import Client, WireError, command, encode, encode_all, reply_end
 MEGABYTE = 1 << 20
 BOUND_BYTES = 64 * MEGABYTE
 """What one hostile client, or a crowd of them, may make the process grow by."""
-SLOW_SECONDS = 0.5
+SLOW_SECONDS = 2.0
+"""A server that waits for one client keeps the others waiting for longer than this; a busy machine does not."""
 IDLE_CLIENTS = 1000
 
 checks = Checks()
@@ -84,17 +85,17 @@ def encode_bulk(number: int) -> bytes:
 def flood_is_pushed_back(lab: Lab) -> None:
     """A client floods requests and reads nothing: after a bounded amount the server takes no more of them."""
     with lab.own_lane() as lane, lane.client() as client, lane.client() as hostile:
-        client.ask("SET", "k", b"x" * 10_000)
+        client.ask("SET", "k", b"x" * 2000)  # 160 MB of replies in all
         before = lane.resident_bytes()
         block = encode(command("GET", "k")) * 2000
         hostile.sock.setblocking(False)
         sent, end = 0, time.monotonic() + 1.0
         while time.monotonic() < end and sent < 40 * len(block):
             if select.select([], [hostile.sock], [], 0.05)[1]:
-                sent += hostile.sock.send(block)
-        expect_bounded(lane, before, f"{sent} bytes of requests whose replies nobody reads", 24 * MEGABYTE)
-        worst = worst_ping(client, 0.2)
+                sent += hostile.sock.send(block[sent % len(block) :])
+        worst = worst_ping(client, 0.7)
         expect(worst < SLOW_SECONDS, f"a PING of another client took {worst * 1000:.0f} ms")
+        expect_bounded(lane, before, f"{sent} bytes of requests whose replies nobody reads", 24 * MEGABYTE)
 
 
 @checks.named("hostile/huge-declarations/bulks")

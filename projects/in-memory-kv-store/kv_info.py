@@ -64,7 +64,9 @@ def sections(lab: Lab) -> None:
 def keyspace(lab: Lab) -> None:
     """The keyspace line counts keys and those with a life."""
     with lab.pair() as pair:
-        expect_equal("INFO keyspace when empty", pair.reference.ask("INFO", "keyspace"), pair.lane.ask("INFO", "keyspace"))
+        expect_equal(
+            "INFO keyspace when empty", pair.reference.ask("INFO", "keyspace"), pair.lane.ask("INFO", "keyspace")
+        )
         pair.batch([command("SET", f"k{n}", "v") for n in range(10)])
         pair.batch([command("EXPIRE", f"k{n}", 1000) for n in range(4)])
         pair.batch([command("PERSIST", "k1"), command("DEL", "k0", "k9"), command("SET", "k2", "new")])
@@ -82,7 +84,16 @@ def hits_and_misses(lab: Lab) -> None:
         asked = [
             *("GET s", "GET absent", "MGET s absent x", "EXISTS s absent", "STRLEN s", "LLEN l", "LLEN absent"),
             *("LRANGE l 0 -1", "HGET h f", "HGET h absent", "HGET absent f", "SISMEMBER t m", "SCARD absent"),
-            *("ZSCORE z m", "ZRANGE absent 0 -1", "TYPE s", "TTL s", "SET s2 v", "INCR n", "LPUSH l b", "GETRANGE s 0 1"),
+            *(
+                "ZSCORE z m",
+                "ZRANGE absent 0 -1",
+                "TYPE s",
+                "TTL s",
+                "SET s2 v",
+                "INCR n",
+                "LPUSH l b",
+                "GETRANGE s 0 1",
+            ),
         ]
         for line in asked:
             before = [numbers(client, "stats") for client in (pair.reference, pair.lane)]
@@ -155,7 +166,9 @@ def command_table(lab: Lab) -> None:
         for name in ("get", "set", "mget", "lpush", "hset", "sadd", "zadd", "del", "ping"):
             ours = pair.lane.ask("COMMAND", "INFO", name)
             theirs = pair.reference.ask("COMMAND", "INFO", name)
-            expect(isinstance(ours, list) and len(ours) == 1 and isinstance(ours[0], list), f"COMMAND INFO {name}: {ours}")
+            expect(
+                isinstance(ours, list) and len(ours) == 1 and isinstance(ours[0], list), f"COMMAND INFO {name}: {ours}"
+            )
             expect_equal(f"COMMAND INFO {name}: name and arity", theirs[0][:2], ours[0][:2])
             expect_equal(f"COMMAND INFO {name}: key positions", theirs[0][3:6], ours[0][3:6])
         expect_equal("COMMAND INFO nosuch", [None], pair.lane.ask("COMMAND", "INFO", "nosuch"))
@@ -185,7 +198,16 @@ def memory_usage(lab: Lab) -> None:
         client.values([command("HSET", "hash", f"f{n}", "x" * 100) for n in range(1000)])
         client.values([command("SADD", "set", f"member-{n:0100}") for n in range(1000)])
         client.values([command("ZADD", "zset", n, f"member-{n:0100}") for n in range(1000)])
-        expect(8 <= client.ask("MEMORY", "USAGE", "small") <= 300, f"a small string: {client.ask('MEMORY', 'USAGE', 'small')}")
-        for key, payload in {"large": 1_000_000, "list": 100_000, "hash": 104_000, "set": 107_000, "zset": 107_000}.items():
+        expect(
+            8 <= client.ask("MEMORY", "USAGE", "small") <= 300,
+            f"a small string: {client.ask('MEMORY', 'USAGE', 'small')}",
+        )
+        for key, payload in {
+            "large": 1_000_000,
+            "list": 100_000,
+            "hash": 104_000,
+            "set": 107_000,
+            "zset": 107_000,
+        }.items():
             told = client.ask("MEMORY", "USAGE", key, "SAMPLES", 0)
             expect(payload * 0.95 <= told <= payload * 3, f"MEMORY USAGE {key}: {told} for {payload} bytes of data")

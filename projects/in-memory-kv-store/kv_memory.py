@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import workload
-from kv_checks import Checks, Lab, expect, expect_equal
+from kv_checks import CheckError, Checks, Lab, expect, expect_equal
 from kv_info import numbers
 from kv_picks import Picker
 from kv_servers import Server
@@ -21,7 +21,7 @@ OOM = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"
 VALUE = b"x" * 200
 BATCH = 500
 CACHED_KEYS = 50_000
-CACHE_REQUESTS = 60_000
+CACHE_REQUESTS = 40_000
 
 checks = Checks()
 
@@ -42,7 +42,9 @@ def write(client: Client, commands: list[Command]) -> int:
     """Send commands in pipelines; return how many were not refused for memory, which is the only error allowed."""
     done = 0
     for start in range(0, len(commands), BATCH):
-        for args, raw in zip(commands[start : start + BATCH], client.pipeline(commands[start : start + BATCH]), strict=True):
+        for args, raw in zip(
+            commands[start : start + BATCH], client.pipeline(commands[start : start + BATCH]), strict=True
+        ):
             expect(raw == OOM or not raw.startswith(b"-"), f"{args[0]!r}: {shown(raw)}")
             done += raw != OOM
     return done
@@ -71,6 +73,16 @@ def expect_serving(client: Client) -> None:
     expect_equal("GET of what was just set", b"value", client.ask("GET", "fresh"))
 
 
+def expect_refused(client: Client) -> None:
+    """Write one by one until a write is refused: pipelines may have left room, as their buffers count too."""
+    for n in range(5000):
+        raw = client.raw("SET", f"last-bit{n}", VALUE)
+        if raw != b"+OK\r\n":
+            expect_equal("a write when full", OOM, raw)
+            return
+    raise CheckError("5000 further writes of 200 bytes fitted into a full store")
+
+
 @checks.named("memory/noeviction/refuses-and-recovers")
 def noeviction(lab: Lab) -> None:
     """Without eviction writes end in OOM; reads and deletes go on; after deletes there is room again."""
@@ -78,7 +90,7 @@ def noeviction(lab: Lab) -> None:
         done = write(client, sets("k", 0, 40_000))
         expect(5_000 < done < 39_000, f"{done} of 40,000 values of {len(VALUE)} bytes fitted into 8 MB")
         expect_close(client, "full")
-        expect_equal("SET when full", OOM, client.raw("SET", "one-more", "v"))
+        expect_refused(client)
         expect_equal("GET when full", VALUE, client.ask("GET", "k0"))
         expect_equal("every acknowledged key is there", 1.0, share_left(client, "k", min(done, 2000)))
         expect_equal("evicted_keys", 0, numbers(client, "stats")["evicted_keys"])
@@ -102,8 +114,8 @@ def collections(lab: Lab) -> None:
     kinds = {"list": "RPUSH c {}", "hash": "HSET c {} v", "set": "SADD c {}", "zset": "ZADD c 1 {}"}
     for kind, line in kinds.items():
         with limited(lab, "noeviction") as (_, client):
-            done = write(client, [command(*line.format(f"{n:0200}").split()) for n in range(42_000)])
-            expect(4_000 < done < 42_000, f"{done} elements of 200 bytes fitted into a {kind} in 8 MB")
+            done = write(client, [command(*line.format(f"{n:01000}").split()) for n in range(10_000)])
+            expect(1_500 < done < 10_000, f"{done} elements of 1000 bytes fitted into a {kind} in 8 MB")
             expect_close(client, f"a full {kind}", 0.6)
             expect_equal("DEL", 1, client.ask("DEL", "c"))
             deadline = time.monotonic() + 3
@@ -188,7 +200,7 @@ def volatile_lru(lab: Lab) -> None:
         expect(done < 40_000, "40,000 keys without a life fitted into 8 MB")
         expect_equal("keys without a life left at the end", 1.0, share_left(client, "stay", 5000))
         expect_equal("acknowledged keys without a life", 1.0, share_left(client, "more", min(done, 3000)))
-        expect_equal("a write when nothing can be evicted", OOM, client.raw("SET", "x", "y"))
+        expect_refused(client)
 
 
 @checks.named("memory/volatile-ttl/nearest-death-first")

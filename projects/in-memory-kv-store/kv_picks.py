@@ -29,8 +29,8 @@ NASTY_FLOATS = [
     "1e-400", "0x10", "-0", "-0.0", "1_0", "1,5", "+5", ".5", "5.", "1e5", "1E-5", "1\x00",
 ]
 FLOATS = [
-    "0", "1", "-1", "2", "10", "0.1", "0.2", "-0.3", "1.5", "3.14159", "100.001", "1e3", "2.5e-3", "123456.789", "-7.25",
-    "0.000001", "5.0e0", "17", "1000000",
+    "0", "1", "-1", "2", "10", "0.1", "0.2", "-0.3", "1.5", "3.14159", "100.001", "1e3", "2.5e-3", "123456.789",
+    "-7.25", "0.000001", "5.0e0", "17", "1000000",
 ]
 SCORES = [*FLOATS, "inf", "-inf", "1e20", "1e-20", "9007199254740993", "0.30000000000000004", "-0.0", "1e300", "4.5"]
 WORDS = [
@@ -313,7 +313,6 @@ GENERATORS: dict[str, Generator] = {
     "PERSIST": lambda p: ["PERSIST", any_key(p)],
     "KEYS": lambda p: ["KEYS", p.rng.choice(PATTERNS)],
     "RANDOMKEY": lambda _: ["RANDOMKEY"],
-    "DBSIZE": lambda _: ["DBSIZE"],
     "RENAME": lambda p: ["RENAME", any_key(p), any_key(p)],
     "RENAMENX": lambda p: ["RENAMENX", any_key(p), any_key(p)],
     "COPY": copy_words,
@@ -332,7 +331,7 @@ LIFE_WEIGHTS = {
 }  # fmt: skip
 KEY_WEIGHTS = {
     "DEL": 4, "UNLINK": 2, "EXISTS": 3, "TOUCH": 2, "TYPE": 3, "RENAME": 2, "RENAMENX": 2, "COPY": 3, "KEYS": 1,
-    "DBSIZE": 1, "RANDOMKEY": 1,
+    "RANDOMKEY": 1,
 }  # fmt: skip
 STRING_WEIGHTS = {
     "SET": 10, "GET": 10, "SETNX": 2, "SETEX": 1, "PSETEX": 1, "GETSET": 2, "GETDEL": 2, "GETEX": 3, "MGET": 3,

@@ -134,7 +134,16 @@ def manual(lab: Lab) -> None:
     absent = [option for option in OPTIONS if option not in stdout]
     expect(code == 0 and not stderr, f"--help: exit code {code}, stderr {stderr!r}")
     expect(not absent, f"--help does not name {absent}")
-    for word in ("noeviction", "allkeys-lru", "volatile-lru", "allkeys-random", "volatile-ttl", "everysec", "unix:", "10000"):
+    for word in (
+        "noeviction",
+        "allkeys-lru",
+        "volatile-lru",
+        "allkeys-random",
+        "volatile-ttl",
+        "everysec",
+        "unix:",
+        "10000",
+    ):
         expect(word in stdout, f"--help does not name {word!r}")
     expect(re.search(r"(?i)exit", stdout), "--help does not name the exit codes")
 
@@ -142,12 +151,20 @@ def manual(lab: Lab) -> None:
 @checks.named("process/options-both-ways")
 def options_both_ways(lab: Lab) -> None:
     """--name value and --name=value mean the same; memory takes redis's units."""
-    for text, size in {"1048576": 1 << 20, "100mb": 100 << 20, "1gb": 1 << 30, "2g": 2_000_000_000, "5k": 5000, "5KB": 5120}.items():
-        for words in (["--maxmemory", text, "--maxmemory-policy", "allkeys-lru"], [f"--maxmemory={text}", "--maxmemory-policy=allkeys-lru"]):
-            with lab.own_lane(*words, "--threads=1", "--maxclients", "100", "--drain-timeout=1") as lane, lane.client() as client:
-                expect_equal(f"maxmemory of {words}", str(size).encode(), client.ask("CONFIG", "GET", "maxmemory")[1])
-                policy = client.ask("CONFIG", "GET", "maxmemory-policy")[1]
-                expect_equal(f"maxmemory-policy of {words}", b"allkeys-lru", policy)
+    sizes = {"1048576": 1 << 20, "100mb": 100 << 20, "1gb": 1 << 30, "2g": 2_000_000_000, "5k": 5000, "5KB": 5120}
+    for number, (text, size) in enumerate(sizes.items()):
+        both = (
+            ["--maxmemory", text, "--maxmemory-policy", "allkeys-lru"],
+            [f"--maxmemory={text}", "--maxmemory-policy=allkeys-lru"],
+        )
+        words = both[number % 2]
+        with (
+            lab.own_lane(*words, "--threads=1", "--maxclients", "100", "--drain-timeout=1") as lane,
+            lane.client() as client,
+        ):
+            expect_equal(f"maxmemory of {words}", str(size).encode(), client.ask("CONFIG", "GET", "maxmemory")[1])
+            policy = client.ask("CONFIG", "GET", "maxmemory-policy")[1]
+            expect_equal(f"maxmemory-policy of {words}", b"allkeys-lru", policy)
 
 
 @checks.named("process/listening-line")
@@ -205,7 +222,7 @@ def ends_by(number: int, lab: Lab) -> None:
         lane.signal(number)
         expect_equal("exit code", 0, lane.wait())
         took = time.monotonic() - start
-        expect(took < 2.0, f"with 50 idle clients the end took {took:.1f} s")
+        expect(took < 3.0, f"with 50 idle clients the end took {took:.1f} s")
         expect_equal("what an idle client sees", (b"", True), clients[0].until_closed(1))
 
 
@@ -282,7 +299,7 @@ def drain_timeout(lab: Lab) -> None:
         start = time.monotonic()
         expect_equal("exit code", 0, lane.terminate())
         took = time.monotonic() - start
-        expect(0.5 < took < 3.0, f"--drain-timeout 1 took {took:.1f} s")
+        expect(0.5 < took < 4.0, f"--drain-timeout 1 took {took:.1f} s")
 
     in_flight(lab, "1", act)
 
@@ -300,7 +317,7 @@ def second_signal(lab: Lab) -> None:
             lane.signal(signal.SIGTERM)
         expect(lane.wait(5) is not None, "still running 5 s after the second signal")
         took = time.monotonic() - start
-        expect(took < 1.0, f"the second signal took {took:.1f} s")
+        expect(took < 2.0, f"the second signal took {took:.1f} s")
 
     in_flight(lab, "30", act)
 

@@ -141,14 +141,17 @@ for label, raw_bytes in PAYLOADS.items():
     checks.add(f"protocol/{label}", partial(same_answer, raw_bytes))
 
 
-SPLIT_STREAM = encode_all(
-    [
-        command("SET", "k", b"a\r\nb$1\r\n*2"),
-        command("GET", "k"),
-        command("RPUSH", "list", "", "x" * 30),
-        command("LRANGE", "list", 0, -1),
-    ]
-) + b'PING\r\nSET q "a b"\r\nGET q\r\n*0\r\n*1\r\n$6\r\nDBSIZE\r\n'
+SPLIT_STREAM = (
+    encode_all(
+        [
+            command("SET", "k", b"a\r\nb$1\r\n*2"),
+            command("GET", "k"),
+            command("RPUSH", "list", "", "x" * 30),
+            command("LRANGE", "list", 0, -1),
+        ]
+    )
+    + b'PING\r\nSET q "a b"\r\nGET q\r\n*0\r\n*1\r\n$6\r\nDBSIZE\r\n'
+)
 SPLIT_REPLIES = 8
 
 

@@ -10,8 +10,9 @@ from kv_checks import CheckError, Checks, Lab, expect, expect_equal
 from kv_wire import Client, Command, command
 
 STAYING = 2000
-PASSING = 30_000
-STEPS = 40
+PASSING = 16_000
+STEPS = 16
+WAVE = 2000
 """The table changes during so many calls of a scan."""
 
 checks = Checks()
@@ -102,7 +103,7 @@ def waving(collection: Collection) -> Change:
         if call > STEPS:
             return
         make = collection.put if call // 4 % 2 == 0 else collection.drop
-        pipeline(client, [make(name) for name in names("wave", call % 4 * 5000, 5000)])
+        pipeline(client, [make(name) for name in names("wave", call % 4 * WAVE, WAVE)])
 
     return change
 
@@ -121,7 +122,9 @@ def guarantee(kind: str, movement: str, lab: Lab) -> None:
         for size in (10, 37) if movement != "still" else (1, 10, 1000):
             found, calls = collection.scan(client, change, "COUNT", size)
             missed = {name.encode() for name in staying} - set(found)
-            expect(not missed, f"COUNT {size}: {len(missed)} of {STAYING} staying elements missed, first {first(missed)!r}")
+            expect(
+                not missed, f"COUNT {size}: {len(missed)} of {STAYING} staying elements missed, first {first(missed)!r}"
+            )
             known = (b"stay", b"new", b"passing", b"wave")
             expect(all(name.startswith(known) for name in found), "an element that was never there")
             if movement == "still":
@@ -143,11 +146,11 @@ for scanned in ("keys", "set", "hash"):
 def match_and_type(lab: Lab) -> None:
     """MATCH and TYPE filter a large key space, and may answer nothing for many calls."""
     with lab.pair() as pair:
-        pair.batch([command("SET", f"string:{n}", "v") for n in range(5000)])
+        pair.batch([command("SET", f"string:{n}", "v") for n in range(2000)])
         pair.batch([command("SADD", f"set:{n}", "m") for n in range(50)])
         pair.batch([command("RPUSH", f"list:{n}", "m") for n in range(50)])
         for options in (["TYPE", "set"], ["MATCH", "list:*"], ["MATCH", "*:7?"], ["MATCH", "*1", "TYPE", "list"]):
-            for size in (5, 100, 10_000):
+            for size in (20, 10_000):
                 pair.scan("SCAN", 0, *options, "COUNT", size)
 
 

@@ -44,6 +44,7 @@ class Server:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 cwd=folder,
+                env={**os.environ, "TMPDIR": str(folder)},
                 start_new_session=True,
             )
         self.addresses: list[str] = []
