@@ -411,19 +411,33 @@ fn settings(call: &Call<'_>) -> [(&'static str, String); 8] {
     ]
 }
 
+/// The settings that a client asks for. Redis answers a plain name as the client wrote it.
+fn find_settings(call: &Call<'_>) -> Vec<(Vec<u8>, String)> {
+    let mut found: Vec<(Vec<u8>, String)> = Vec::new();
+    for pattern in call.args.from(2) {
+        let is_plain = !pattern.iter().any(|byte| b"*?[".contains(byte));
+        for (name, value) in settings(call) {
+            let fits = glob::matches(pattern, name.as_bytes(), true);
+            if fits
+                && !found
+                    .iter()
+                    .any(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes()))
+            {
+                let shown = if is_plain { pattern } else { name.as_bytes() };
+                found.push((shown.to_vec(), value));
+            }
+        }
+    }
+    found
+}
+
 pub fn config(call: &mut Call<'_>) -> Outcome {
     const WORDS: &[Subcommand] = &[
         ("get", -3, |call| {
-            let patterns: Vec<_> = call.args.from(2).collect();
-            let fits = |name: &str| {
-                let mut patterns = patterns.iter();
-                patterns.any(|pattern| glob::matches(pattern, name.as_bytes(), true))
-            };
-            let all = settings(call);
-            let found: Vec<_> = all.iter().filter(|(name, _)| fits(name)).collect();
+            let found = find_settings(call);
             call.out.array(2 * found.len());
             for (name, value) in found {
-                call.out.bulk(name.as_bytes());
+                call.out.bulk(&name);
                 call.out.bulk(value.as_bytes());
             }
             Ok(())

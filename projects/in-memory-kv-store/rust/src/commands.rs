@@ -56,12 +56,27 @@ pub fn write_lost(reason: &str) -> Vec<u8> {
 }
 
 impl Refusal {
+    /// What EXEC says when it is refused itself.
+    fn of_exec(&self) -> Self {
+        let text = match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Made(text) => text,
+        };
+        let why = text.strip_prefix(b"ERR ").unwrap_or(text);
+        Self::Made([b"EXECABORT Transaction discarded because of: ", why].concat())
+    }
+
     fn write(&self, out: &mut Reply) {
         match self {
             Self::Text(text) => out.error(text.as_bytes()),
             Self::Made(text) => out.error(text),
         }
     }
+}
+
+/// The text up to its first zero byte, where Redis takes a text as a C string.
+pub fn c_string(text: &[u8]) -> &[u8] {
+    text.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
 /// The elements that a client means with two indexes, which count from the end when negative.
@@ -212,7 +227,7 @@ const fn command(
 }
 
 #[rustfmt::skip] // one line a command
-pub static COMMANDS: [Command; 117] = [
+pub static COMMANDS: [Command; 118] = [
     command("APPEND", 3, WRITE | GROWS | FAST, ONE_KEY, strings::append),
     command("BGREWRITEAOF", 1, ADMIN, NO_KEYS, admin::bgrewriteaof),
     command("CLIENT", -2, ADMIN, NO_KEYS, admin::client),
@@ -329,6 +344,7 @@ pub static COMMANDS: [Command; 117] = [
     command("ZRANGEBYSCORE", -4, READ, ONE_KEY, zsets::zrangebyscore),
     command("ZRANK", 3, READ | FAST, ONE_KEY, zsets::zrank),
     command("ZREM", -3, WRITE | FAST, ONE_KEY, zsets::zrem),
+    command("ZREVRANGE", -4, READ, ONE_KEY, zsets::zrevrange),
     command("ZSCORE", 3, READ | FAST, ONE_KEY, zsets::zscore),
 ];
 
@@ -458,11 +474,19 @@ fn dispatch(
         Some(command) if !command.takes(args) => Err(wrong_arity(command.name)),
         Some(command) => admit(engine, session, command).map(|()| command),
     };
-    let command = admitted.inspect_err(|_| {
-        if let Some(transaction) = &mut session.transaction {
-            transaction.is_refused = true;
+    let command = match admitted {
+        Ok(command) => command,
+        Err(refusal) if find_command(args.at(0)).is_some_and(|command| command.name == "EXEC") => {
+            session.discard(&mut engine.store);
+            return Err(refusal.of_exec());
         }
-    })?;
+        Err(refusal) => {
+            if let Some(transaction) = &mut session.transaction {
+                transaction.is_refused = true;
+            }
+            return Err(refusal);
+        }
+    };
     if session.transaction.is_some() && !command.has(AT_ONCE) {
         return queue(session, command, args, out);
     }
@@ -510,7 +534,7 @@ fn unknown(session: &mut Session, args: Args<'_>) -> Refusal {
     }
     // Names and arguments end at a zero byte here: Redis prints them as C strings.
     let shown = |text: &[u8], most: usize| {
-        let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
+        let text = c_string(text);
         text[..text.len().min(most)].to_vec()
     };
     let mut listed = Vec::new();

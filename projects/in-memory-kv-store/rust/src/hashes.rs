@@ -1,7 +1,8 @@
 //! Hashes: packed while they are small, a table when they are not; and their commands.
 
 use crate::commands::{
-    Call, HASH_NOT_FLOAT, HASH_NOT_INTEGER, NOT_FINITE, Outcome, WOULD_OVERFLOW, wrong_arity,
+    Call, HASH_NOT_FLOAT, HASH_NOT_INTEGER, NOT_FINITE, Outcome, Refusal, WOULD_OVERFLOW,
+    wrong_arity,
 };
 use crate::keys::{Scan, reply_scan};
 use crate::memory::footprint;
@@ -241,7 +242,7 @@ pub fn hmset(call: &mut Call<'_>) -> Outcome {
     Ok(())
 }
 
-fn set_fields(call: &mut Call<'_>, name: &str) -> Result<usize, crate::commands::Refusal> {
+fn set_fields(call: &mut Call<'_>, name: &str) -> Result<usize, Refusal> {
     let key = call.arg(1);
     if call.args.len() % 2 == 1 {
         return Err(wrong_arity(name));
@@ -367,6 +368,9 @@ pub fn hincrby(call: &mut Call<'_>) -> Outcome {
 pub fn hincrbyfloat(call: &mut Call<'_>) -> Outcome {
     let (key, field) = (call.arg(1), call.arg(2));
     let increment = call.long_double(3)?;
+    if !increment.is_finite() {
+        return Err(Refusal::Text("ERR value is NaN or Infinity"));
+    }
     let hash = call.store.edit_kind::<Hash>(key)?;
     let old = match hash.and_then(|hash| hash.get(field)) {
         Some(value) => LongDouble::parse(value).ok_or(HASH_NOT_FLOAT)?,

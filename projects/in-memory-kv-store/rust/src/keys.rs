@@ -1,7 +1,7 @@
 //! The commands of keys of any type.
 
 use crate::commands::{
-    Call, NO_SUCH_KEY, NOT_INTEGER, Outcome, Refusal, SYNTAX, Subcommand, run_subcommand,
+    Call, NO_SUCH_KEY, NOT_INTEGER, Outcome, Refusal, SYNTAX, Subcommand, c_string, run_subcommand,
 };
 use crate::glob;
 use crate::numbers::parse_i64;
@@ -79,7 +79,11 @@ impl LifeOptions {
                 b"xx" => options.only_ending = true,
                 b"gt" => options.only_later = true,
                 b"lt" => options.only_sooner = true,
-                _ => return Err(Refusal::Made([b"ERR Unsupported option ", word].concat())),
+                _ => {
+                    return Err(Refusal::Made(
+                        [b"ERR Unsupported option ", c_string(word)].concat(),
+                    ));
+                }
             }
         }
         if options.only_endless
@@ -132,7 +136,9 @@ fn set_life(call: &mut Call<'_>, name: &str, is_absolute: bool, is_seconds: bool
     } else {
         call.store.set_life(key, Life::Until(at_ms));
         let mut digits = itoa::Buffer::new();
-        call.wrote_as(key, &[b"PEXPIREAT", key, digits.format(at_ms).as_bytes()]);
+        let mut command = vec![&b"PEXPIREAT"[..], key, digits.format(at_ms).as_bytes()];
+        command.extend(call.args.from(3)); // as Redis logs them; they hold again
+        call.wrote_as(key, &command);
     }
     call.out.flag(true);
     Ok(())
@@ -315,12 +321,25 @@ pub struct Scan<'a> {
 impl<'a> Scan<'a> {
     const USUAL_COUNT: usize = 10;
 
+    /// As C's `strtoul` reads it, which knows signs.
     pub fn cursor(text: &[u8]) -> Result<u64, Refusal> {
-        let digits = text.strip_prefix(b"+").unwrap_or(text);
-        let number = std::str::from_utf8(digits)
-            .ok()
-            .and_then(|digits| digits.parse().ok());
-        number.ok_or(Refusal::Text("ERR invalid cursor"))
+        let text = c_string(text);
+        let (is_negative, digits) = match text {
+            [b'-', digits @ ..] => (true, digits),
+            [b'+', digits @ ..] | digits => (false, digits),
+        };
+        let is_number = digits.iter().all(u8::is_ascii_digit);
+        let number = match std::str::from_utf8(digits) {
+            Ok("") if text.is_empty() => Some(0),
+            Ok(digits) if is_number => digits.parse::<u64>().ok(),
+            _ => None,
+        };
+        let number = number.ok_or(Refusal::Text("ERR invalid cursor"))?;
+        Ok(if is_negative {
+            number.wrapping_neg()
+        } else {
+            number
+        })
     }
 
     pub fn parse(args: Args<'a>, first: usize, has_type: bool) -> Result<Self, Refusal> {
@@ -493,7 +512,8 @@ mod tests {
             Scan::cursor(b"18446744073709551615"),
             Ok(u64::MAX)
         ));
-        for text in [&b""[..], b"a", b"-", b"18446744073709551616", b" 1"] {
+        assert!(matches!(Scan::cursor(b""), Ok(0)) && matches!(Scan::cursor(b"-1"), Ok(u64::MAX)));
+        for text in [&b"a"[..], b"-", b"18446744073709551616", b" 1"] {
             assert!(Scan::cursor(text).is_err());
         }
     }

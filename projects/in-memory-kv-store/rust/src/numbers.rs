@@ -125,6 +125,10 @@ impl LongDouble {
         Some(Self { negative, ..value })
     }
 
+    pub fn is_finite(self) -> bool {
+        !self.infinite
+    }
+
     /// The sum, unless it or a part of it is infinite.
     pub fn checked_plus(self, other: Self) -> Option<Self> {
         if self.infinite || other.infinite {

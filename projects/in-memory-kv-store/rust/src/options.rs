@@ -177,7 +177,10 @@ pub fn parse_memory(text: &[u8]) -> Option<usize> {
         b"gb" => 1 << 30,
         _ => return None,
     };
-    let number: usize = std::str::from_utf8(number).ok()?.parse().ok()?;
+    let number = match number {
+        b"" => 0, // as Redis takes it
+        digits => std::str::from_utf8(digits).ok()?.parse::<usize>().ok()?,
+    };
     number.checked_mul(factor)
 }
 
@@ -242,7 +245,7 @@ mod tests {
             ("2Mb", Some(2 << 20)),
             ("1g", Some(1_000_000_000)),
             ("1gb", Some(1 << 30)),
-            ("", None),
+            ("", Some(0)),
             ("-1", None),
             ("1.5gb", None),
             ("1xb", None),

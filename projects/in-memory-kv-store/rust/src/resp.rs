@@ -1,6 +1,6 @@
 //! RESP2: the parser, which finds arguments where they lie in the input, and the reply writer.
 
-use memchr::memchr;
+use memchr::memchr2;
 
 use crate::numbers::{format_f64, parse_i64};
 
@@ -139,7 +139,7 @@ impl Parser {
                 Some(b'*') => {}
                 Some(_) => return self.parse_inline(text),
             }
-            match header(text, 1) {
+            match header(text, 0) {
                 Header::Number(count, next) if count <= MAX_ARGUMENTS => {
                     if count <= 0 {
                         return Parsed::Nothing(next);
@@ -181,7 +181,7 @@ impl Parser {
     }
 
     fn parse_bulk_header(&mut self, text: &[u8]) -> Result<usize, Parsed> {
-        match header(text, self.at + 1) {
+        match header(text, self.at) {
             Header::Incomplete => return Err(Parsed::Incomplete),
             Header::TooLong => return Err(malformed(b"too big bulk count string")),
             _ if text[self.at] != b'$' => {
@@ -198,7 +198,7 @@ impl Parser {
     }
 
     fn parse_inline(&mut self, text: &[u8]) -> Parsed {
-        let Some(end) = memchr(b'\n', text) else {
+        let Some(end) = find_end(text, b'\n') else {
             return if text.len() > MAX_LINE_BYTES {
                 malformed(b"too big inline request")
             } else {
@@ -206,8 +206,6 @@ impl Parser {
             };
         };
         let line = text[..end].strip_suffix(b"\r").unwrap_or(&text[..end]);
-        // Redis takes the line as a C string.
-        let line = &line[..memchr(0, line).unwrap_or(line.len())];
         self.unquoted.clear();
         if split_line(line, &mut self.unquoted, &mut self.spans).is_none() {
             return malformed(b"unbalanced quotes in request");
@@ -246,29 +244,34 @@ fn malformed(what: &[u8]) -> Parsed {
     Parsed::Malformed([b"ERR Protocol error: ", what].concat())
 }
 
-/// Reads the number of a header line; its first digit is at `start`.
-fn header(text: &[u8], start: usize) -> Header {
+/// Finds a line end. Redis looks for it in a C string: a zero byte hides what is behind it.
+fn find_end(text: &[u8], end: u8) -> Option<usize> {
+    memchr2(end, 0, text).filter(|&at| text[at] == end)
+}
+
+/// Reads the number behind the marker of a header line.
+fn header(text: &[u8], marker: usize) -> Header {
     // Nearly all numbers have few digits and stand complete in the input.
+    const USUAL_DIGITS: usize = 9;
+    let start = marker + 1;
     let mut number = 0_i64;
-    for at in start..text.len().min(start + 10) {
+    for at in start..text.len().min(start + USUAL_DIGITS) {
         let byte = text[at];
         if byte.is_ascii_digit() {
             number = number * 10 + i64::from(byte - b'0');
-        } else if byte == b'\r'
-            && at > start
-            && at + 1 < text.len()
-            && !(text[start] == b'0' && at > start + 1)
-        {
-            return Header::Number(number, at + 2);
-        } else {
-            break;
+            continue;
         }
+        let is_canonical = at == start + 1 || (at > start && text[start] != b'0');
+        if byte == b'\r' && is_canonical && at + 1 < text.len() {
+            return Header::Number(number, at + 2);
+        }
+        break;
     }
-    let rest = text.get(start..).unwrap_or_default();
-    match memchr(b'\r', rest) {
-        None if rest.len() > MAX_LINE_BYTES => Header::TooLong,
-        Some(end) if end + 1 < rest.len() => match parse_i64(&rest[..end]) {
-            Some(number) => Header::Number(number, start + end + 2),
+    let line = text.get(marker..).unwrap_or_default();
+    match find_end(line, b'\r') {
+        None if line.len() > MAX_LINE_BYTES => Header::TooLong,
+        Some(end) if end + 1 < line.len() => match line.get(1..end).and_then(parse_i64) {
+            Some(number) => Header::Number(number, marker + end + 2),
             None => Header::NotANumber,
         },
         _ => Header::Incomplete,

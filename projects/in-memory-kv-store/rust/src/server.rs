@@ -802,7 +802,6 @@ impl Worker {
             self.engines.with(|engine| {
                 engine.store.look_at_clock();
                 engine.store.sweep();
-                engine.store.make_room();
                 engine.store.log.tick();
                 engine.server.note_peak();
             });

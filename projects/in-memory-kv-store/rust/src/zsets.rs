@@ -8,7 +8,9 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use crate::commands::{Call, NOT_A_NUMBER, NOT_FLOAT, Outcome, Refusal, SYNTAX, slice_range};
+use crate::commands::{
+    Call, NOT_A_NUMBER, NOT_FLOAT, Outcome, Refusal, SYNTAX, c_string, slice_range,
+};
 use crate::memory::footprint;
 use crate::numbers::parse_f64;
 use crate::resp::Args;
@@ -72,7 +74,10 @@ impl Kind for Zset {
 impl Clone for Zset {
     /// Members in order go to the end, so this takes linear time.
     fn clone(&self) -> Self {
-        let mut copy = Self::default();
+        let mut copy = Self {
+            members: self.members.as_ref().map(|_| Table::default()),
+            ..Self::default()
+        };
         for (score, member) in self.iter() {
             copy.insert(score, member);
         }
@@ -114,7 +119,6 @@ impl Zset {
 
     /// Adds a member that is not there.
     fn insert(&mut self, score: f64, member: &[u8]) {
-        let record = Record::new(score, [member, b""]);
         let is_small = self.len < MAX_SMALL_MEMBERS && member.len() <= MAX_SMALL_BYTES;
         if self.members.is_none() && !is_small {
             let mut table = Table::default();
@@ -123,11 +127,22 @@ impl Zset {
             }
             self.members = Some(table);
         }
+        let score = self.kept(score);
+        let record = Record::new(score, [member, b""]);
         if let Some(table) = &mut self.members {
             table.insert(hash_of(member), record.share());
         }
         self.put(score, record);
         self.len += 1;
+    }
+
+    /// A small sorted set of Redis keeps whole scores as integers: it forgets the sign of zero.
+    fn kept(&self, score: f64) -> f64 {
+        if self.members.is_none() {
+            score + 0.0
+        } else {
+            score
+        }
     }
 
     /// Puts an item where it belongs in the order.
@@ -188,6 +203,7 @@ impl Zset {
     fn change(&mut self, member: &[u8], old: f64, new: f64) {
         let (number, place) = self.place_of(old, member);
         let item = self.pull(number, place);
+        let new = self.kept(new);
         item.member.set_extra(new);
         self.put(new, item.member);
     }
@@ -372,11 +388,10 @@ pub fn zadd(call: &mut Call<'_>) -> Outcome {
 }
 
 pub fn zincrby(call: &mut Call<'_>) -> Outcome {
-    let options = AddOptions {
-        is_increment: true,
-        ..AddOptions::default()
-    };
-    add_members(call, &options, 2)
+    // Redis reads the options of ZADD here too.
+    let (mut options, first) = AddOptions::parse(call.args);
+    options.is_increment = true;
+    add_members(call, &options, first)
 }
 
 fn add_members(call: &mut Call<'_>, options: &AddOptions, first: usize) -> Outcome {
@@ -525,8 +540,7 @@ const NOT_A_BOUND: Refusal = Refusal::Text("ERR min or max is not a float");
 /// A score, or `(` and a score that is itself left out. Redis takes the text as a C string and
 /// does not mind spaces in front, nothing at all, and numbers out of range.
 fn parse_bound(text: &[u8]) -> Result<Bound, Refusal> {
-    let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
-    let (is_open, number) = match text {
+    let (is_open, number) = match c_string(text) {
         [b'(', number @ ..] => (true, number),
         number => (false, number),
     };
@@ -544,7 +558,8 @@ fn parse_bound(text: &[u8]) -> Result<Bound, Refusal> {
     Ok(Bound { score, is_open })
 }
 
-/// The options of ZRANGE and ZRANGEBYSCORE.
+/// The options of ZRANGE and its older relatives.
+#[derive(Default)]
 struct RangeOptions {
     with_scores: bool,
     is_reversed: bool,
@@ -553,13 +568,10 @@ struct RangeOptions {
 }
 
 impl RangeOptions {
-    fn parse(call: &Call<'_>, by_score: bool) -> Result<Self, Refusal> {
-        let mut options = Self {
-            with_scores: false,
-            is_reversed: false,
-            by_score,
-            limit: None,
-        };
+    /// Reads the words behind the range into the options that the command itself stands for.
+    /// Only ZRANGE can be told the kind and the direction of its range.
+    fn parse(mut self, call: &Call<'_>, is_zrange: bool) -> Result<Self, Refusal> {
+        let options = &mut self;
         let mut at = 4;
         while let Some(word) = call.args.get(at) {
             match word.to_ascii_lowercase().as_slice() {
@@ -568,8 +580,8 @@ impl RangeOptions {
                     options.limit = Some((call.integer(at + 1)?, call.integer(at + 2)?));
                     at += 2;
                 }
-                b"rev" if !by_score => options.is_reversed = true,
-                b"byscore" if !by_score => options.by_score = true,
+                b"rev" if is_zrange && !options.is_reversed => options.is_reversed = true,
+                b"byscore" if is_zrange && !options.by_score => options.by_score = true,
                 _ => return Err(SYNTAX),
             }
             at += 1;
@@ -579,17 +591,30 @@ impl RangeOptions {
                 "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
             ));
         }
-        Ok(options)
+        Ok(self)
     }
 }
 
 pub fn zrange(call: &mut Call<'_>) -> Outcome {
-    let options = RangeOptions::parse(call, false)?;
+    let options = RangeOptions::default().parse(call, true)?;
+    reply_range(call, &options)
+}
+
+pub fn zrevrange(call: &mut Call<'_>) -> Outcome {
+    let options = RangeOptions {
+        is_reversed: true,
+        ..RangeOptions::default()
+    };
+    let options = options.parse(call, false)?;
     reply_range(call, &options)
 }
 
 pub fn zrangebyscore(call: &mut Call<'_>) -> Outcome {
-    let options = RangeOptions::parse(call, true)?;
+    let options = RangeOptions {
+        by_score: true,
+        ..RangeOptions::default()
+    };
+    let options = options.parse(call, false)?;
     reply_range(call, &options)
 }
 
