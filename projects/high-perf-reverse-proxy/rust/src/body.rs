@@ -71,6 +71,24 @@ impl Body {
         matches!(self.rest, Rest::UntilClose)
     }
 
+    /// How many bytes are left of a body of known length, which need not be looked at.
+    pub fn length_left(&self) -> u64 {
+        match self.rest {
+            Rest::Length(left) => left,
+            Rest::Nothing | Rest::Chunks(_) | Rest::UntilClose => 0,
+        }
+    }
+
+    /// So many of them have passed.
+    pub fn skip(&mut self, length: usize) {
+        let left = self.length_left() - length as u64;
+        self.rest = if left == 0 {
+            Rest::Nothing
+        } else {
+            Rest::Length(left)
+        };
+    }
+
     /// How many of these bytes belong to the body, framing included.
     pub fn advance(&mut self, bytes: &[u8]) -> Result<usize, BodyFault> {
         self.decode(bytes, |_| {})
@@ -357,6 +375,17 @@ mod tests {
                 "{bytes:?}"
             );
         }
+    }
+
+    #[test]
+    fn bytes_that_nobody_looked_at_count_too() {
+        let mut body = Body::new(Framing::Length(10), ANY).expect("no limit");
+        body.skip(4);
+        assert_eq!(
+            (body.length_left(), body.advance(b"0123456789")),
+            (6, Ok(6))
+        );
+        assert!(body.is_done() && body.length_left() == 0);
     }
 
     #[test]

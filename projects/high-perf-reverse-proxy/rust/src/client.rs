@@ -56,7 +56,7 @@ pub struct Client {
 }
 
 /// How long, and how much, a client may go on sending behind its last answer.
-const LINGER_MS: u64 = 2_000;
+const LINGER_MS: u64 = 1_000;
 const LINGER_BYTES: usize = 1 << 20;
 
 const EMPTY_LINE_BYTES: usize = "\r\n".len();

@@ -18,7 +18,20 @@ const MAX_RESPONSE_HEAD_BYTES: usize = 65_536;
 
 /// Parts of a response that are smaller are copied behind their head: one cheap send instead of a
 /// dearer vectored one.
-const COPIED_BYTES: usize = 16_384;
+const COPIED_BYTES: usize = 4_096;
+
+/// With a response head comes at most so much of the body: the rest of a long one is better spliced.
+const FIRST_READ_BYTES: usize = 16_384;
+
+/// Shorter rests of bodies are not worth a pipe.
+const MIN_SPLICE_BYTES: u64 = 16_384;
+const MAX_SPLICE_BYTES: u64 = 65_536;
+
+/// How much of a body may pass without being looked at, if that pays.
+fn splice_limit(body: &Body) -> Option<usize> {
+    let left = body.length_left();
+    (left >= MIN_SPLICE_BYTES).then_some(left.min(MAX_SPLICE_BYTES) as usize)
+}
 
 /// One request and its response.
 #[derive(Debug, Default)]
@@ -365,7 +378,12 @@ impl Worker {
             Err(_) => self.break_upload(id),
             Ok(is_flushed) => {
                 exchange.has_moved |= exchange.outbox.waiting_bytes() < waiting_bytes;
-                if is_flushed && !exchange.request.is_done() && client.socket.is_readable() {
+                if !is_flushed || exchange.request.is_done() || !client.socket.is_readable() {
+                    return;
+                }
+                if let Some(limit) = splice_limit(&exchange.request) {
+                    self.splice_body(id, limit);
+                } else {
                     let mut scratch = take(&mut self.scratch);
                     self.push_body(id, &mut scratch);
                     self.scratch = scratch;
@@ -406,6 +424,30 @@ impl Worker {
         }
     }
 
+    /// Passes a piece of a long request body on, without looking at it.
+    fn splice_body(&mut self, id: usize, limit: usize) {
+        let client = &mut self.clients[id];
+        let exchange = &mut client.exchange;
+        let Some(upstream) = exchange
+            .upstream
+            .and_then(|key| self.upstreams.get_mut(key))
+        else {
+            return;
+        };
+        let (from, to) = (&mut client.socket, &mut upstream.socket);
+        exchange.is_replayable = false;
+        match self.pipe.pass(from, to, &mut exchange.outbox, limit) {
+            Ok(Received::Nothing) => {}
+            Ok(Received::End | Received::Broken) => self.abandon(id),
+            Ok(Received::Bytes(length)) => {
+                exchange.has_moved = true;
+                exchange.request.skip(length);
+                self.counters.bytes_in.add(length as u64);
+            }
+            Err(_) => self.break_upload(id),
+        }
+    }
+
     /// The backend takes no more. What it said before that counts, so it is read to its end.
     fn break_upload(&mut self, id: usize) {
         let exchange = &mut self.clients[id].exchange;
@@ -427,8 +469,17 @@ impl Worker {
         if !client.output.is_flushed() {
             return;
         }
+        let is_head_sent = client.exchange.is_head_sent;
+        if let Some(limit) = splice_limit(&client.exchange.response).filter(|_| is_head_sent) {
+            return self.splice_response(id, limit);
+        }
         let mut scratch = take(&mut self.scratch);
-        match upstream.socket.receive(&mut scratch) {
+        let limit = if is_head_sent {
+            scratch.len()
+        } else {
+            FIRST_READ_BYTES
+        };
+        match upstream.socket.receive(&mut scratch[..limit]) {
             Received::Nothing => {}
             Received::Bytes(length) => {
                 client.exchange.has_moved = true;
@@ -438,6 +489,32 @@ impl Worker {
             Received::Broken => self.fail_upstream(id, Trouble::Closed),
         }
         self.scratch = scratch;
+    }
+
+    /// Passes a piece of a long response body on, without looking at it.
+    fn splice_response(&mut self, id: usize, limit: usize) {
+        let client = &mut self.clients[id];
+        let exchange = &mut client.exchange;
+        let Some(upstream) = exchange
+            .upstream
+            .and_then(|key| self.upstreams.get_mut(key))
+        else {
+            return;
+        };
+        let (from, to) = (&mut upstream.socket, &mut client.socket);
+        match self.pipe.pass(from, to, &mut client.output, limit) {
+            Ok(Received::Nothing) => {}
+            Ok(Received::End | Received::Broken) => self.fail_upstream(id, Trouble::Closed),
+            Ok(Received::Bytes(length)) => {
+                exchange.has_moved = true;
+                exchange.response.skip(length);
+                self.counters.bytes_out.add(length as u64);
+                if exchange.response.is_done() {
+                    self.finish(id);
+                }
+            }
+            Err(_) => self.abandon(id),
+        }
     }
 
     fn take_response(&mut self, id: usize, bytes: &[u8]) {
@@ -640,7 +717,7 @@ impl Worker {
             self.shared.backends.note_success(backend);
         }
         let key = exchange.upstream;
-        match key.filter(|&key| is_in_step && !self.upstreams[key].socket.is_readable()) {
+        match key.filter(|&key| is_in_step && self.upstreams[key].socket.is_drained()) {
             Some(key) => {
                 exchange.upstream = None;
                 self.drop_upstream(id);

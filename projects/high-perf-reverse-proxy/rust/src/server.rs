@@ -27,7 +27,7 @@ use crate::failure::{Failure, Result, address_failure, machine_failure};
 use crate::head::{RequestHead, ResponseHead};
 use crate::metrics::Counters;
 use crate::options::{Options, Place};
-use crate::socket::Socket;
+use crate::socket::{Pipe, Socket};
 use crate::timers::Timers;
 use crate::{log, print_text};
 
@@ -241,6 +241,7 @@ pub struct Worker {
     pub is_draining: bool,
     drain_until_ms: u64,
     // Room that is used again and again, empty in between.
+    pub pipe: Pipe,
     pub scratch: Box<[u8]>,
     pub compose: Vec<u8>,
     pub request_head: RequestHead,
@@ -284,6 +285,7 @@ impl Worker {
             unfinished: Vec::new(),
             is_draining: false,
             drain_until_ms: u64::MAX,
+            pipe: Pipe::new().map_err(setup_failure)?,
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             compose: Vec::new(),
             request_head: RequestHead::default(),

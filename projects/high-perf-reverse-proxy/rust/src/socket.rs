@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::{self, Errno};
 use rustix::net::{self, RecvFlags, SendFlags, Shutdown, sockopt};
+use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
 
 #[derive(Debug)]
 pub struct Socket {
@@ -85,6 +86,12 @@ impl Socket {
             }
             Err(_) => Received::Broken,
         }
+    }
+
+    /// Whether all that came was read. After a splice or a full buffer only the kernel knows.
+    pub fn is_drained(&mut self) -> bool {
+        self.readable = self.readable && !self.is_quiet();
+        !self.readable
     }
 
     /// Whether the peer has said nothing, not even that it is gone.
@@ -206,6 +213,68 @@ impl Outbox {
     }
 }
 
+/// A pipe through which bytes move from one connection to another without being copied. It is empty
+/// before and after, so that one does for all connections of a thread.
+#[derive(Debug)]
+pub struct Pipe {
+    reader: OwnedFd,
+    writer: OwnedFd,
+}
+
+const SPLICE: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
+
+impl Pipe {
+    pub fn new() -> io::Result<Self> {
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        Ok(Self { reader, writer })
+    }
+
+    /// Moves at most `limit` bytes; what the kernel does not take now is kept. An error is one of the
+    /// receiving side.
+    pub fn pass(
+        &self,
+        from: &mut Socket,
+        to: &mut Socket,
+        outbox: &mut Outbox,
+        limit: usize,
+    ) -> io::Result<Received> {
+        if !from.readable {
+            return Ok(Received::Nothing);
+        }
+        match splice(&from.fd, None, &self.writer, None, limit, SPLICE) {
+            Ok(0) => Ok(Received::End),
+            Ok(length) => {
+                self.empty_into(to, outbox, length)?;
+                Ok(Received::Bytes(length))
+            }
+            Err(Errno::AGAIN) => {
+                from.readable = false;
+                Ok(Received::Nothing)
+            }
+            Err(_) => Ok(Received::Broken),
+        }
+    }
+
+    fn empty_into(&self, to: &mut Socket, outbox: &mut Outbox, length: usize) -> io::Result<()> {
+        let mut left = length;
+        let mut verdict = Ok(());
+        while left > 0 && to.writable && verdict.is_ok() {
+            match splice(&self.reader, None, &to.fd, None, left, SPLICE) {
+                Ok(sent) => left -= sent,
+                Err(Errno::AGAIN) => to.writable = false,
+                Err(error) => verdict = Err(error),
+            }
+        }
+        outbox.clear();
+        outbox.bytes.resize(left, 0);
+        let mut filled = 0;
+        while filled < left {
+            filled += io::read(&self.reader, &mut outbox.bytes[filled..])?;
+        }
+        verdict
+    }
+}
+
 /// Bytes that came and wait until somebody wants them.
 #[derive(Debug, Default)]
 pub struct Inbox {
@@ -304,6 +373,37 @@ mod tests {
             "{} bytes",
             got.len()
         );
+    }
+
+    #[test]
+    fn what_passes_a_pipe_is_whole_however_slow_the_other_side_is() {
+        let pipe = Pipe::new().expect("a pipe");
+        let ((mut from, mut source, _poll), (mut to, mut sink, _other)) = (pair(), pair());
+        let body: Vec<u8> = (0..1_u32 << 19).map(|number| (number / 7) as u8).collect();
+        let expected = body.clone();
+        let feeder =
+            std::thread::spawn(move || source.write_all(&body).expect("an open connection"));
+        let (mut outbox, mut got, mut buffer) = (Outbox::default(), Vec::new(), vec![0; 1 << 15]);
+        let mut was_kept = false;
+        sink.set_nonblocking(true)
+            .expect("a socket that does not block");
+        while got.len() < expected.len() {
+            from.expect_bytes();
+            while outbox.is_flushed() && from.is_readable() {
+                let passed = pipe.pass(&mut from, &mut to, &mut outbox, 65_536);
+                if passed == Ok(Received::End) {
+                    break;
+                }
+                assert!(passed.is_ok() && passed != Ok(Received::Broken));
+            }
+            was_kept |= !outbox.is_flushed();
+            let length = sink.read(&mut buffer).unwrap_or(0);
+            got.extend_from_slice(&buffer[..length]);
+            to.note(EventFlags::OUT);
+            outbox.flush(&mut to).expect("an open connection");
+        }
+        feeder.join().expect("all is written");
+        assert!(got == expected && was_kept, "{} bytes", got.len());
     }
 
     #[test]
