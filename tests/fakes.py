@@ -6,7 +6,7 @@ A script says how one arm behaves; time is made up, so tests never depend on the
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -14,9 +14,9 @@ from typing import Any
 
 from tools.errors import CommandError
 from tools.languages.base import Paths, Step
-from tools.launcher.protocol import Kind, LaunchReply
+from tools.launcher.protocol import Kind, LaunchReply, Started, Usage
 from tools.model import Limits
-from tools.runners.base import Isolation, Program, Run, Source, Workshop
+from tools.runners.base import Isolation, Places, Program, Run, Source, Start, Workshop
 from tools.workloads import repeated_digest
 
 STARTUP_NS = 1_000_000
@@ -91,6 +91,30 @@ class FakeArena:
         if "--repeats" in args and not args[args.index("--repeats") + 1].strip("0").isdecimal():
             return f"--repeats: {args[args.index('--repeats') + 1]}"
         return "none.txt: no such file" if args[args.index("--input") + 1].endswith("none.txt") else None
+
+    def start(self, start: Start) -> Started | LaunchReply:
+        """No servers here: tests of servers use real ones (tests/bad_servers)."""
+        raise NotImplementedError(start)
+
+    def usage(self, arm: str, started: Started) -> Usage:
+        """See `start`."""
+        raise NotImplementedError(arm, started)
+
+    def stop(self, arm: str, started: Started, signal: int, timeout_seconds: float) -> LaunchReply:
+        """See `start`."""
+        raise NotImplementedError(arm, started, signal, timeout_seconds)
+
+    def put(self, arm: str, files: Mapping[str, bytes]) -> None:
+        """See `start`."""
+        raise NotImplementedError(arm, files)
+
+    def port(self, name: str) -> int:
+        """See `start`."""
+        raise NotImplementedError(name)
+
+    def places(self, arm: str) -> Places:
+        """See `start`."""
+        raise NotImplementedError(arm)
 
     def outputs(self, arm: str) -> dict[str, bytes]:
         """What the last run left."""

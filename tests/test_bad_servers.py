@@ -25,7 +25,7 @@ FAULTS = {
     "fast-but-wrong": ("run-failed", "wrong"),
     "dies": ("run-failed", "exit code 7"),
     "stops-answering": ("run-failed", "requests failed"),
-    "leaks-connections": ("run-failed", "load generator failed"),
+    "leaks-connections": ("run-failed", "requests failed"),
 }
 
 
@@ -63,12 +63,17 @@ def test_fault_is_a_recorded_state(outcome: dict[str, Any], fault: str) -> None:
     assert words in (found["reason"] or "") + (outcome["arms"][fault]["reason"] or ""), found
 
 
-@pytest.mark.parametrize("case", [0, 1], ids=["capacity", "latency"])
-def test_good_lane_is_measured(outcome: dict[str, Any], case: int) -> None:
+@pytest.mark.parametrize("arm", ["good", "good-null"])
+def test_good_lane_is_measured(outcome: dict[str, Any], arm: str) -> None:
     """The neighbours' faults do not touch the good lane and its null arm."""
-    states = outcome["cases"][case]["states"]
-    assert states["good"]["state"] == "measured", states["good"]
-    assert states["good-null"]["state"] == "measured", states["good-null"]
+    assert outcome["cases"][0]["states"][arm] == {"state": "measured", "reason": None}
+
+
+@pytest.mark.parametrize("arm", ["good", "good-null"])
+def test_latency_is_measured_or_the_generator_was_late(outcome: dict[str, Any], arm: str) -> None:
+    """On a busy machine the open loop says that its numbers are none of the server's; it never blames the server."""
+    found = outcome["cases"][1]["states"][arm]
+    assert found["state"] == "measured" or found["reason"].startswith("load invalid: the generator"), found
 
 
 def test_the_result_is_valid(outcome: dict[str, Any], tmp_path: Path) -> None:

@@ -107,11 +107,13 @@ def objects(pid: int) -> list[str]:
     return [str(name) for name, labels in found.items() if f"/{pid}/" in labels[engine.OWNER]]
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_interrupt_leaves_nothing(tmp_path: Path, runner: str, moment: str) -> None:
-    """Ctrl-C ends with exit code 130 and one word, and everything that was made is gone by then."""
+@pytest.mark.parametrize(
+    ("moment", "number"), [*((moment, signal.SIGINT) for moment in MOMENTS), ("measure", signal.SIGTERM)]
+)
+def test_interrupt_leaves_nothing(tmp_path: Path, runner: str, moment: str, number: int) -> None:
+    """Ctrl-C or SIGTERM ends with exit code 130 and one word, and everything that was made is gone by then."""
     with benchmark(tmp_path, runner, moment) as child:
-        child.send_signal(signal.SIGINT)
+        child.send_signal(number)
         _, err = child.communicate()
     assert (child.returncode, err) == (130, "interrupted\n")
     assert processes(tmp_path) == []

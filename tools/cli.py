@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -161,8 +162,12 @@ def lanes_of(project: Project) -> set[str]:
 def guarded(action: Callable[[], None]) -> int:
     """Run an action; expected failures become one line on stderr and an exit code.
 
-    0 done, 1 failed, 2 bad usage or input, 130 interrupted. A traceback is a defect of ours.
+    0 done, 1 failed, 2 bad usage or input, 130 interrupted (Ctrl-C, SIGTERM, a closed terminal). A traceback is a
+    defect of ours.
     """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
     try:
         action()
     except DeadheatError as error:

@@ -311,4 +311,3 @@ class Bench:
 def _grown(repeats: int, factor: float) -> int:
     """The next number of repeats to try: towards the target with a margin, by at most CALIBRATION_GROWTH."""
     return max(repeats + 1, math.ceil(repeats * min(CALIBRATION_GROWTH, factor * CALIBRATION_MARGIN)))
-

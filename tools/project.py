@@ -342,7 +342,9 @@ def _project(tree: Any, folder: Path) -> Project:
         bad_inputs=tuple(BadInput(**{**_plain(raw), "args": tuple(raw["args"])}) for raw in tree.get("bad_inputs", [])),
         limits=Limits(**_plain(tree.get("limits", {}))),
         network=tree.get("network", "none"),
-        server=Server(tuple(tree["server"]["args"]), tree["server"].get("ready", Server.ready)) if "server" in tree else None,
+        server=Server(tuple(tree["server"]["args"]), tree["server"].get("ready", Server.ready))
+        if "server" in tree
+        else None,
         services=tuple(_service(name, raw) for name, raw in tree.get("services", {}).items()),
         oracle_packages=_packages(tree["oracle"], "packages"),
         oracle_timeout_seconds=float(tree["oracle"].get("timeout_seconds", Project.oracle_timeout_seconds)),

@@ -47,7 +47,8 @@ def case_table(evidence: Evidence, analysis: Analysis) -> str:
     noisy = sum(figures.noisy_runs for figures in analysis.figures.values())
     runs = max((figures.runs for figures in analysis.figures.values()), default=0)
     title = (
-        f"**{md.text(case.title)}** (`{case.name}`): {wording.work(case, evidence.result.item.plural)}, {runs} rounds, stopped by {case.stop};"
+        f"**{md.text(case.title)}** (`{case.name}`): {wording.work(case, evidence.result.item.plural)},"
+        f" {runs} rounds, stopped by {case.stop};"
         f" {noisy} noisy runs; {wording.noise(analysis)}"
     )
     notes = [title, md.table(head, rows, numbers_from=2)]

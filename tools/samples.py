@@ -110,7 +110,7 @@ def flag_noise(samples: list[Sample]) -> None:
 def columns(samples: list[Sample], *, load: bool = False) -> dict[str, list[Any]]:
     """The samples as the result file keeps them: lists of equal length."""
     replies = [sample.reply for sample in samples]
-    found = {
+    found: dict[str, list[Any]] = {
         "arm": [sample.arm for sample in samples],
         "round": [sample.round for sample in samples],
         "position": [sample.position for sample in samples],

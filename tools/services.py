@@ -138,5 +138,3 @@ def why(reply: LaunchReply) -> str:
     log = (reply.stderr + reply.stdout).decode("utf-8", "replace").strip().splitlines()[-LOG_LINES:]
     shown = " | ".join(line.encode("unicode_escape").decode()[:200] for line in log)
     return f"{how}: {shown}" if shown else how
-
-

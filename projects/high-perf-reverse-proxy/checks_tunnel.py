@@ -103,14 +103,14 @@ async def websocket_control(arena: Arena) -> None:
 @REGISTRY.check("websocket/fifty-at-once", None)
 async def websocket_many(arena: Arena) -> None:
     """50 tunnels beside each other, longer than --read-timeout, do not mix."""
-    async with websocket_arena(arena, "--read-timeout", "0.4") as address:
+    async with websocket_arena(arena, "--read-timeout", "1") as address:
 
         async def one(number: int) -> None:
             async with connect(address) as socket:
                 for turn in range(5):
                     await socket.send(f"{number}/{turn}")
                     equal("echo", f"{number}/{turn}", await socket.recv())
-                    await asyncio.sleep(0.15)
+                    await asyncio.sleep(0.3)
 
         await asyncio.gather(*(one(number) for number in range(50)))
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from proxy_backend import Backend, Handler, Hole, raw
 from proxy_program import Nginx, Program, StartError
-from proxy_wire import Client, Request, Response, Truncated, WireError, short
+from proxy_wire import Client, Headers, Request, Response, Truncated, WireError, short
 
 CHECK_SECONDS = 20.0
 ARENAS_AT_ONCE = 6
@@ -247,6 +247,12 @@ class Arena:
         response = await self.ask(request(path))
         equal("status", 200, response.status)
         return await self.backend.wait_for(path)
+
+    def same_headers(self, what: str, expected: Headers, got: Headers) -> None:
+        """Fail unless two lists of headers are the same: to the byte, but other programs may order and spell names."""
+        if self.around.foreign:
+            expected, got = (sorted((name.lower(), value) for name, value in one) for one in (expected, got))
+        equal(what, expected, got)
 
     def got(self, target: bytes) -> list[Request]:
         """Return the requests for a target that any backend got."""

@@ -364,12 +364,13 @@ class Client(Wire):
 
     async def response(self, method: str = "GET", *, seconds: float = SECONDS, keep: bool = True) -> Response:
         """Read the final response to a request; interim ones are kept in it."""
+        before = self.received - len(self.buffer)
         try:
             async with asyncio.timeout(seconds):
                 return await self._response(method, keep=keep)
         except TimeoutError:
-            had = f"after {len(self.buffer)} bytes: {short(bytes(self.buffer[:80]))}" if self.buffer else "not a byte"
-            raise TimeoutError(f"no whole response within {seconds:g} s, {had}") from None
+            came = self.received - before
+            raise TimeoutError(f"no whole response within {seconds:g} s, {came or 'no'} bytes of it") from None
 
     async def response_head(self, method: str = "GET", *, seconds: float = SECONDS) -> Response:
         """Read the head of one response, interim or final, and leave its body on the wire."""

@@ -36,16 +36,17 @@ cases:
     title: pings as fast as they come
     args: []
     workloads: [verify, bench]
-    load: {tool: pace, protocol: resp, script: "{data}/ping.pace", connections: 4, settle_seconds: 0.2, measure_seconds: 0.3}
+    load: &load
+      {tool: pace, protocol: resp, script: "{data}/ping.pace", connections: 4,
+       settle_seconds: 0.2, measure_seconds: 0.3}
   - name: latency
     title: pings by the clock
     args: []
     workloads: [verify, bench]
-    load:
-      {tool: pace, protocol: resp, script: "{data}/ping.pace", connections: 4, rate: 200, settle_seconds: 0.2, measure_seconds: 0.5}
+    load: {<<: *load, rate: 200, measure_seconds: 0.5}
 bad_inputs:
   - {name: bad-address, args: ["--listen", "nowhere"], stderr: "nowhere"}
-limits: {memory_bytes: 268435456, timeout_seconds: 20, processes: 32, nofile: 64}
+limits: {memory_bytes: 268435456, timeout_seconds: 20, processes: 32, nofile: 28}
 """
 LANE = "  %s: {language: python, parity: {library: own, threads: 1}}"
 WORKLOAD = """\

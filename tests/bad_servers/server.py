@@ -60,9 +60,9 @@ def serve(listener: socket.socket) -> None:
                 except OSError:
                     time.sleep(0.01)  # no descriptors left
                     continue
-                events.register(client, selectors.EVENT_READ)
+                events.register(client, selectors.EVENT_READ, client)
                 continue
-            client = key.fileobj
+            client = key.data
             try:
                 asked = client.recv(65536).count(b"PING\r\n")
             except OSError:

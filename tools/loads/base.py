@@ -45,17 +45,18 @@ class LoadReport:
 class Tool(Protocol):
     """A module that knows one load generator."""
 
-    PACKAGES: Packages
-    """What has to be installed."""
-    OPEN_LOOP: bool
-    """Whether it can keep a rate by the clock."""
+    @property
+    def PACKAGES(self) -> Packages:  # noqa: N802 - a module constant
+        """What has to be installed."""
 
-    @staticmethod
-    def command(asked: Asked) -> tuple[str, ...]:
+    @property
+    def OPEN_LOOP(self) -> bool:  # noqa: N802 - a module constant
+        """Whether it can keep a rate by the clock."""
+
+    def command(self, asked: Asked) -> tuple[str, ...]:
         """The command of one run; `{program}` stands for our own generator."""
 
-    @staticmethod
-    def parse(stdout: bytes) -> LoadReport:
+    def parse(self, stdout: bytes) -> LoadReport:
         """Its output.
 
         Raises:

@@ -1,4 +1,4 @@
-"""wrk: the industry's closed loop for HTTP capacity. It classifies by status only, so `pace` checks bodies before it."""
+"""wrk: the industry's closed loop for HTTP capacity. It looks at the status only; `pace` compares bodies before."""
 
 from __future__ import annotations
 

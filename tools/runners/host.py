@@ -203,7 +203,11 @@ class _HostArena:
             words.insert(0, sys.executable)
         env = {"LANG": "C.UTF-8", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TMPDIR": out}
         if words[0] == sys.executable:
-            env |= {"PYTHONPATH": str(toolchains.python_packages(packages)) if packages else "", "HOME": out, "PYTHONDONTWRITEBYTECODE": "1"}
+            env |= {
+                "PYTHONPATH": str(toolchains.python_packages(packages)) if packages else "",
+                "HOME": out,
+                "PYTHONDONTWRITEBYTECODE": "1",
+            }
         return LaunchRequest(
             argv=tuple(words),
             env=env,

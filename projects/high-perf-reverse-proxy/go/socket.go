@@ -3,21 +3,18 @@ package main
 import (
 	"errors"
 	"io"
-	"net"
-	"os"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 )
-
-// nothingStops is the stop of a socket that nobody else ends.
-var nothingStops atomic.Bool
 
 var (
 	errTimeout = errors.New("timed out")
 	errStopped = errors.New("stopped")
 )
+
+// never is the stop of a socket that nobody else ends.
+var never bool
 
 // Sizes of buffers. A stream buffer has room for 64 KiB, before them for a head that
 // became longer than it was or for the size of a chunk, and behind them for the end of a chunk.
@@ -37,72 +34,72 @@ type buffer struct {
 
 func (b *buffer) bytes() []byte { return b.data[b.start:b.end] }
 
-// bufferPool lends buffers of one size.
+// bufferPool lends buffers of one size to the tasks of one loop.
 type bufferPool struct {
-	pool               sync.Pool
-	headroom, tailroom int
+	size, headroom, tailroom int
+	unused                   []*buffer
 }
 
-func newBufferPool(size, headroom, tailroom int) *bufferPool {
-	return &bufferPool{
-		pool:     sync.Pool{New: func() any { return &buffer{data: make([]byte, size)} }},
-		headroom: headroom, tailroom: tailroom,
+// maxUnusedBuffers are kept; the garbage collector gets what a rush leaves behind.
+const maxUnusedBuffers = 64
+
+func (p *bufferPool) get() (b *buffer) {
+	if last := len(p.unused) - 1; last >= 0 {
+		b, p.unused = p.unused[last], p.unused[:last]
+	} else {
+		b = &buffer{data: make([]byte, p.size)}
 	}
-}
-
-func (p *bufferPool) get() *buffer {
-	b := p.pool.Get().(*buffer)
 	b.start, b.end = p.headroom, p.headroom
 	return b
 }
 
-func (p *bufferPool) put(b *buffer) { p.pool.Put(b) }
+func (p *bufferPool) put(b *buffer) {
+	if len(p.unused) < maxUnusedBuffers {
+		p.unused = append(p.unused, b)
+	}
+}
 
 // room is where the next bytes go.
 func (p *bufferPool) room(b *buffer) []byte { return b.data[b.end : len(b.data)-p.tailroom] }
 
-// socket is a TCP connection with deadlines of the wheel, and with buffers that are
-// borrowed when bytes are there, not while it waits for them.
-//
-// One goroutine reads at a time and one writes; they may be two.
+// socket is a TCP connection of a loop. One task reads it at a time and one writes it;
+// they may be two. A buffer is borrowed when bytes are there, not while a task waits for them.
 type socket struct {
 	alarm
-	conn  *net.TCPConn
-	raw   syscall.RawConn
-	wheel *wheel
+	fd    int
+	place int32 // of its loop's table
+	loop  *loop
+	owner owner
 	pool  *bufferPool
-	in    *buffer      // what came and was not used yet; nil where there is nothing
-	stop  *atomic.Bool // set by others when waiting is in vain
+	in    *buffer // what came and was not used yet; nil where there is nothing
+	stop  *bool   // set by others when waiting is in vain
 
-	// What the callbacks work on. They are made once: a closure for each read would be garbage.
-	lender     *bufferPool
-	into       []byte // where to read to; nil: lend a buffer
-	limit      int    // how much to read into a lent buffer
-	lent       *buffer
-	count      int
-	readErr    error
-	outgoing   []byte
-	slowest    time.Duration // how long the peer may take nothing
-	writeErr   error
-	onReadable func(uintptr) bool
-	onWritable func(uintptr) bool
+	readable, writable bool // as far as we know; trying is the proof
+	ended              bool // the peer sends no more
+	broken             bool // reset, or closed in both directions
+	reads              int  // without a pause
 }
 
-func (s *socket) open(conn *net.TCPConn, w *wheel, pool *bufferPool) error {
-	raw, err := conn.SyscallConn()
-	if err != nil {
+// owner is told of events on a socket, besides the tasks that wait at it.
+type owner interface{ noticed() }
+
+// maxReads is how often a task reads without giving way, where bytes never end.
+const maxReads = 16
+
+// open takes over a connection that does not block.
+func (s *socket) open(l *loop, fd int, pool *bufferPool, o owner) error {
+	s.loop, s.fd, s.pool, s.owner, s.stop = l, fd, pool, o, &never
+	if err := l.watch(s); err != nil {
 		return err
 	}
-	s.conn, s.raw, s.wheel, s.pool, s.stop = conn, raw, w, pool, &nothingStops
-	s.onReadable, s.onWritable = s.stepRead, s.stepWrite
-	s.target = conn
-	w.add(&s.alarm)
+	l.wheel.add(&s.alarm)
 	return nil
 }
 
 func (s *socket) close() {
-	s.wheel.remove(&s.alarm)
-	s.conn.Close()
+	s.loop.forget(s)
+	s.loop.wheel.remove(&s.alarm)
+	syscall.Close(s.fd)
 	s.release()
 }
 
@@ -114,156 +111,170 @@ func (s *socket) release() {
 	}
 }
 
-// wake lets whoever waits on the socket look at stop. A needless call is harmless.
-func (s *socket) wake() { s.conn.SetDeadline(longAgo) }
+// wake lets whoever waits on the socket look at stop.
+func (s *socket) wake() {
+	s.loop.schedule(s.read.task)
+	s.loop.schedule(s.write.task)
+}
 
-// startFill and endFill are what stands around a wait for more bytes in in.
-func (s *socket) startFill() {
-	if s.in == nil {
-		s.lender, s.limit, s.into = s.pool, streamBytes, nil
-	} else {
-		s.into = s.pool.room(s.in)
+// notice takes in an event.
+func (s *socket) notice(events uint32) {
+	failed := events&(syscall.EPOLLERR|syscall.EPOLLHUP) != 0
+	s.broken = s.broken || failed
+	s.ended = s.ended || failed || events&syscall.EPOLLRDHUP != 0
+	if s.ended || events&syscall.EPOLLIN != 0 {
+		s.readable = true
+		s.loop.schedule(s.read.task)
+	}
+	if failed || events&syscall.EPOLLOUT != 0 {
+		s.writable = true
+		s.loop.schedule(s.write.task)
+	}
+	if s.readable {
+		s.owner.noticed()
 	}
 }
 
-func (s *socket) endFill() (err error) {
+// fill reads more into in.
+func (s *socket) fill(until int64) (err error) {
 	if s.in == nil {
-		s.in, err = s.takeLent()
+		s.in, err = s.borrow(s.pool, streamBytes, until)
 		return err
 	}
-	s.in.end += s.count
-	return s.readErr
+	n, err := s.receive(s.pool.room(s.in), until)
+	s.in.end += n
+	return err
 }
 
-// borrow waits for bytes without memory of its own, and returns them in a buffer of the pool.
+// borrow waits for bytes without memory of its own, and returns them in a buffer of a pool.
 func (s *socket) borrow(pool *bufferPool, limit int, until int64) (*buffer, error) {
-	s.lender, s.limit, s.into = pool, limit, nil
-	if err := s.awaitReadable(s.onReadable, until); err != nil {
-		return nil, err
-	}
-	return s.takeLent()
-}
-
-// takeLent returns the buffer that stepRead read into.
-func (s *socket) takeLent() (*buffer, error) {
-	lent := s.lent
-	s.lent = nil
-	if s.readErr != nil {
-		s.lender.put(lent)
-		return nil, s.readErr
-	}
-	lent.end += s.count
-	return lent, nil
-}
-
-// stepRead reads once; false where nothing is there.
-func (s *socket) stepRead(fd uintptr) bool {
-	into := s.into
-	if into == nil {
-		s.lent = s.lender.get()
-		into = s.lender.room(s.lent)
-		into = into[:min(len(into), s.limit)]
-	}
-	s.count, s.readErr = receive(fd, into)
-	if s.readErr == syscall.EAGAIN {
-		if s.lent != nil {
-			s.lender.put(s.lent)
-			s.lent = nil
-		}
-		return false
-	}
-	return true
-}
-
-// awaitReadable runs step now and whenever the socket is readable, until it returns true.
-func (s *socket) awaitReadable(step func(uintptr) bool, until int64) error {
-	s.readUntil.Store(until)
 	for {
-		if s.stop.Load() {
-			return errStopped
+		if err := s.awaitReadable(until); err != nil {
+			return nil, err
 		}
-		err := s.raw.Read(step)
-		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
-			return err
-		}
-		if s.stop.Load() {
-			return errStopped
-		}
-		if s.wheel.now() >= s.readUntil.Load() {
-			return errTimeout
-		}
-		// The alarm rang for an earlier wait, or somebody woke us for nothing.
-		s.conn.SetReadDeadline(time.Time{})
-	}
-}
-
-// write sends all of data; it fails where the peer takes nothing for as long as patience.
-func (s *socket) write(data []byte, patience time.Duration) error {
-	s.outgoing, s.slowest, s.writeErr = data, patience, nil
-	for {
-		if s.stop.Load() {
-			return errStopped
-		}
-		err := s.raw.Write(s.onWritable)
+		b := pool.get()
+		room := pool.room(b)
+		n, err := s.tryReceive(room[:min(len(room), limit)])
 		if err == nil {
-			return s.writeErr
+			b.end += n
+			return b, nil
 		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			return err
+		pool.put(b)
+		if err != syscall.EAGAIN {
+			return nil, err
 		}
-		if s.stop.Load() {
-			return errStopped
-		}
-		if until := s.writeUntil.Load(); until != 0 && s.wheel.now() >= until {
-			s.writeUntil.Store(0)
-			return errTimeout
-		}
-		s.conn.SetWriteDeadline(time.Time{})
 	}
 }
 
-// stepWrite sends what it can; false where the peer must take some of it first.
-func (s *socket) stepWrite(fd uintptr) bool {
-	for len(s.outgoing) > 0 {
-		n, err := send(fd, s.outgoing)
-		if err == syscall.EAGAIN {
-			s.writeUntil.Store(s.wheel.after(s.slowest))
-			return false
-		}
-		if err != nil {
-			s.writeErr = err
-			break
-		}
-		s.outgoing = s.outgoing[n:]
-	}
-	if s.writeUntil.Load() != 0 {
-		s.writeUntil.Store(0)
-	}
-	return true
-}
-
-// receive reads from a socket that does not block.
-func receive(fd uintptr, into []byte) (int, error) {
+// receive waits for bytes and reads them; the end of the stream is io.EOF.
+func (s *socket) receive(into []byte, until int64) (int, error) {
 	for {
-		n, err := syscall.Read(int(fd), into)
-		switch {
-		case err == syscall.EINTR:
-		case err != nil:
+		if err := s.awaitReadable(until); err != nil {
 			return 0, err
-		case n == 0:
-			return 0, io.EOF
-		default:
-			return n, nil
 		}
-	}
-}
-
-// send writes to a socket that does not block.
-func send(fd uintptr, data []byte) (int, error) {
-	for {
-		n, err := syscall.Write(int(fd), data)
-		if err != syscall.EINTR {
+		if n, err := s.tryReceive(into); err != syscall.EAGAIN {
 			return n, err
 		}
 	}
+}
+
+// awaitReadable waits for an event where the last one is used up.
+func (s *socket) awaitReadable(until int64) error {
+	if s.readable {
+		if s.reads++; s.reads > maxReads {
+			s.reads = 0
+			s.loop.giveWay()
+		}
+	}
+	for !*s.stop {
+		if s.readable {
+			return nil
+		}
+		if s.loop.wheel.now >= until {
+			return errTimeout
+		}
+		s.reads = 0
+		s.loop.pauseAt(&s.read, until)
+	}
+	return errStopped
+}
+
+// tryReceive reads once. Events come on changes only, but a read that gets less than it
+// could hold has emptied the socket, so no second one need ask.
+func (s *socket) tryReceive(into []byte) (int, error) {
+	n, err := receive(s.fd, into)
+	if err == syscall.EAGAIN || n < len(into) && !s.ended {
+		s.readable = false
+	}
+	if err == nil && n == 0 {
+		return 0, io.EOF
+	}
+	return n, err
+}
+
+// send sends all of data; it fails where the peer takes nothing for as long as patience.
+func (s *socket) send(data []byte, patience time.Duration) error {
+	for !*s.stop {
+		n, err := send(s.fd, data)
+		switch {
+		case err == nil && n == len(data):
+			return nil
+		case err == nil:
+			data = data[n:]
+			continue
+		case err != syscall.EAGAIN:
+			return err
+		}
+		if err := s.awaitWritable(patience); err != nil {
+			return err
+		}
+	}
+	return errStopped
+}
+
+// awaitWritable waits until the peer, or the kernel, takes more.
+func (s *socket) awaitWritable(patience time.Duration) error {
+	until := s.loop.wheel.after(patience)
+	for s.writable = false; !s.writable; {
+		if *s.stop {
+			return errStopped
+		}
+		if s.loop.wheel.now >= until {
+			return errTimeout
+		}
+		s.loop.pauseAt(&s.write, until)
+	}
+	return nil
+}
+
+// endOutput tells the peer that no more will come.
+func (s *socket) endOutput() { syscall.Shutdown(s.fd, syscall.SHUT_WR) }
+
+// resetOnClose lets closing be a reset, which nobody takes for the end of a body.
+func (s *socket) resetOnClose() {
+	syscall.SetsockoptLinger(s.fd, syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{Onoff: 1})
+}
+
+// The calls below do not block, so the scheduler need not be told of them: that would
+// cost more than many of them do.
+
+// receive reads what is there, at most as much as fits.
+func receive(fd int, into []byte) (int, error) {
+	// The slice is not empty: its first byte exists, and it stays alive to the end of the call.
+	n, _, code := syscall.RawSyscall(syscall.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(into))), uintptr(len(into)))
+	if code != 0 {
+		return 0, code
+	}
+	return int(n), nil
+}
+
+// send sends as much as fits. A peer that is gone is an error and no signal.
+func send(fd int, data []byte) (int, error) {
+	// As above: the slice stays alive to the end of the call.
+	n, _, code := syscall.RawSyscall6(syscall.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(data))), uintptr(len(data)),
+		syscall.MSG_NOSIGNAL, 0, 0)
+	if code != 0 {
+		return 0, code
+	}
+	return int(n), nil
 }

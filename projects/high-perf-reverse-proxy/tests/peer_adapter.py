@@ -31,7 +31,8 @@ http {{
     client_body_temp_path {run}/body; proxy_temp_path {run}/proxy; fastcgi_temp_path {run}/fastcgi;
     uwsgi_temp_path {run}/uwsgi; scgi_temp_path {run}/scgi;
     keepalive_requests 1000000; keepalive_timeout {idle_timeout}s; client_header_timeout {header_timeout}s;
-    client_max_body_size {max_body_bytes}; client_header_buffer_size 1k; large_client_header_buffers 4 {max_header_bytes};
+    client_max_body_size {max_body_bytes}; client_header_buffer_size 1k;
+    large_client_header_buffers 4 {max_header_bytes};
     underscores_in_headers on; ignore_invalid_headers off; merge_slashes off; server_tokens off;
     lingering_close off;
     map $http_upgrade $hop {{ default upgrade; '' ''; }}
@@ -62,7 +63,7 @@ http {{
 
 HAPROXY = """
 global
-    maxconn 10000
+    maxconn 3000
     nbthread 1
     tune.bufsize 65536
     tune.maxrewrite 8192
@@ -189,7 +190,8 @@ def main() -> int:
             with contextlib.suppress(OSError), socket.create_connection((host.strip("[]"), port)):
                 break
             time.sleep(0.01)
-        print(f"listening on {host}:{port}", flush=True)
+        if child.poll() is None:
+            print(f"listening on {host}:{port}", flush=True)
         return child.wait()
 
 

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -85,7 +87,7 @@ func cmdHello(c *call) {
 				return
 			}
 		default:
-			c.out.fail("ERR Syntax error in HELLO option '" + string(c.args[i]) + "'")
+			c.out.fail("ERR Syntax error in HELLO option '" + string(cText(c.args[i])) + "'")
 			return
 		}
 	}
@@ -147,7 +149,7 @@ func cmdClientSetName(c *call) {
 // cmdClientSetInfo takes what client libraries say of themselves.
 func cmdClientSetInfo(c *call) {
 	if !equalFold(c.args[2], "LIB-NAME") && !equalFold(c.args[2], "LIB-VER") {
-		c.out.fail("ERR Unrecognized option '" + string(c.args[2]) + "'")
+		c.out.fail("ERR Unrecognized option '" + string(cText(c.args[2])) + "'")
 		return
 	}
 	c.out.ok()
@@ -167,13 +169,8 @@ func cmdClientList(c *call) {
 		c.out.fail(textSyntax)
 		return
 	}
-	ids := make([]int64, 0, len(c.server.clients))
-	for id := range c.server.clients {
-		ids = append(ids, id)
-	}
-	sort.Slice(ids, func(i, j int) bool { return ids[i] < ids[j] })
 	var out strings.Builder
-	for _, id := range ids {
+	for _, id := range slices.Sorted(maps.Keys(c.server.clients)) {
 		c.describe(&out, c.server.clients[id])
 	}
 	c.out.bulkString(out.String())
@@ -343,26 +340,30 @@ func oneOfFold(value string, allowed []string) (int, string) {
 }
 
 func cmdConfigGet(c *call) {
-	var found []string
-	for name := range settings {
-		for _, pattern := range c.args[2:] {
+	found := map[string]string{} // the names as they were asked for
+	for _, pattern := range c.args[2:] {
+		if !bytes.ContainsAny(pattern, "[*?") {
+			if known, ok := settings[strings.ToLower(string(pattern))]; ok {
+				found[string(pattern)] = known.get(c)
+			}
+			continue
+		}
+		for name, known := range settings {
 			if globMatch(pattern, []byte(name), true) {
-				found = append(found, name)
-				break
+				found[name] = known.get(c)
 			}
 		}
 	}
-	sort.Strings(found)
 	c.out.array(2 * len(found))
-	for _, name := range found {
+	for _, name := range slices.Sorted(maps.Keys(found)) {
 		c.out.bulkString(name)
-		c.out.bulkString(settings[name].get(c))
+		c.out.bulkString(found[name])
 	}
 }
 
 func cmdConfigSet(c *call) {
 	if len(c.args)%2 == 1 {
-		c.out.fail(wrongArity("config|set"))
+		c.out.fail(textSyntax)
 		return
 	}
 	changes := map[string]func(){}
@@ -370,7 +371,7 @@ func cmdConfigSet(c *call) {
 		name := strings.ToLower(string(c.args[i]))
 		known, ok := settings[name]
 		if !ok {
-			c.out.fail("ERR Unknown option or number of arguments for CONFIG SET - '" + string(c.args[i]) + "'")
+			c.out.fail("ERR Unknown option or number of arguments for CONFIG SET - '" + string(cText(c.args[i])) + "'")
 			return
 		}
 		apply, wrong := (func())(nil), "can't set immutable config"
@@ -381,7 +382,7 @@ func cmdConfigSet(c *call) {
 			wrong = "duplicate parameter"
 		}
 		if wrong != "" {
-			c.out.fail("ERR CONFIG SET failed (possibly related to argument '" + string(c.args[i]) + "') - " + wrong)
+			c.out.fail("ERR CONFIG SET failed (possibly related to argument '" + string(cText(c.args[i])) + "') - " + wrong)
 			return
 		}
 		changes[name] = apply

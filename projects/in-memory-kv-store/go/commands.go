@@ -222,6 +222,7 @@ func init() {
 		{"zrangebyscore", -4, ro, 1, 1, 1, cmdZRangeByScore, nil},
 		{"zrank", 3, rof, 1, 1, 1, cmdZRank, nil},
 		{"zrem", -3, wrf, 1, 1, 1, cmdZRem, nil},
+		{"zrevrange", -4, ro, 1, 1, 1, cmdZRevRange, nil},
 		{"zscore", 3, rof, 1, 1, 1, cmdZScore, nil},
 	}
 	for i := range commandTable {
@@ -296,7 +297,7 @@ func lookup(args [][]byte) (*command, string) {
 			}
 		}
 		if cmd == nil {
-			return nil, fmt.Sprintf("ERR unknown subcommand '%.128s'. Try %s HELP.", args[1], strings.ToUpper(container.name))
+			return nil, fmt.Sprintf("ERR unknown subcommand '%.128s'. Try %s HELP.", cText(args[1]), strings.ToUpper(container.name))
 		}
 	}
 	if cmd.arity > 0 && len(args) != cmd.arity || len(args) < -cmd.arity {
@@ -317,9 +318,9 @@ func unknownCommand(args [][]byte) string {
 		if len(list) >= shown {
 			break
 		}
-		list = fmt.Appendf(list, "'%s' ", arg[:min(len(arg), shown-len(list))])
+		list = fmt.Appendf(list, "'%s' ", cText(arg[:min(len(arg), shown-len(list))]))
 	}
-	return fmt.Sprintf("ERR unknown command '%s', with args beginning with: %s", args[0][:min(len(args[0]), shown)], list)
+	return fmt.Sprintf("ERR unknown command '%s', with args beginning with: %s", cText(args[0][:min(len(args[0]), shown)]), list)
 }
 
 // execute does one command of a client, or queues it, or refuses it.

@@ -172,7 +172,7 @@ func (m *arena) fits(r ref, valueBytes int) bool {
 func slackOf(valueBytes int) int { return min(valueBytes/4, 1<<20) }
 
 // resize gives the value another length; the part that both have is kept. The
-// entry may move, the old block is then freed.
+// entry may move; the caller then frees the old block.
 func (m *arena) resize(r ref, valueBytes int) ref {
 	at, keyBytes, old := m.layout(r)
 	room := m.size(r) - at - keyBytes
@@ -188,7 +188,6 @@ func (m *arena) resize(r ref, valueBytes int) ref {
 	m.copyHead(moved, r)
 	copy(m.value(moved), m.value(r)[:min(old, valueBytes)])
 	m.setValueBytes(moved, valueBytes)
-	m.free(r)
 	return moved
 }
 

@@ -64,7 +64,7 @@ func (c *call) expireConditions() (o expireConditions, ok bool) {
 		case equalFold(word, "LT"):
 			o.ifEarlier = true
 		default:
-			c.out.fail("ERR Unsupported option " + string(word))
+			c.out.fail("ERR Unsupported option " + string(cText(word)))
 			return o, false
 		}
 	}
@@ -283,7 +283,7 @@ func (m *arena) copyInside(to, from ref) {
 			m.setField(m.table(to), m.key(member), m.value(member))
 		}
 	case kindZset:
-		*m.zset(to) = zset{}
+		*m.zset(to) = zset{tall: m.zset(from).tall}
 		for node := range m.zset(from).from(m, 0) {
 			m.zset(to).insert(m, m.memberOf(node), m.score(node))
 		}
@@ -353,9 +353,12 @@ const (
 
 // scanCursor reads a cursor as strtoul does.
 func (c *call) scanCursor(index int) (cursor uint64, ok bool) {
-	text := c.args[index]
-	negative := len(text) > 0 && text[0] == '-'
-	if len(text) > 0 && (negative || text[0] == '+') {
+	text := cText(c.args[index])
+	if len(text) == 0 {
+		return 0, true
+	}
+	negative := text[0] == '-'
+	if negative || text[0] == '+' {
 		text = text[1:]
 	}
 	cursor, err := strconv.ParseUint(string(text), 10, 64)
@@ -505,24 +508,27 @@ func (m *arena) encoding(r ref) string {
 	case kindList:
 		return "quicklist"
 	case kindHash:
-		return m.packedOr(m.table(r), "listpack", "hashtable")
+		return m.hashEncoding(m.table(r))
 	case kindSet:
 		return m.setEncoding(m.table(r))
 	default:
-		return m.packedOr(&m.zset(r).members, "listpack", "skiplist")
+		if m.zset(r).tall != 0 {
+			return "skiplist"
+		}
+		return "listpack"
 	}
 }
 
-func (m *arena) packedOr(t *table, packed, large string) string {
+func (m *arena) hashEncoding(t *table) string {
 	if t.count > mostPacked {
-		return large
+		return "hashtable"
 	}
 	for r := range t.all(m) {
 		if len(m.key(r)) > longestPackedOne || len(m.value(r)) > longestPackedOne {
-			return large
+			return "hashtable"
 		}
 	}
-	return packed
+	return "listpack"
 }
 
 func (m *arena) setEncoding(t *table) string {

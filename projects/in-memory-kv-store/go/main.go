@@ -110,10 +110,12 @@ func serve(o *options) error {
 		}
 		s.log.wake = srv.loops[0].wake
 	}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	go obey(signals, srv)
 	if err := announce(srv); err != nil {
 		return err
 	}
-	go obeySignals(srv)
 	srv.serve()
 	if s.log != nil {
 		return s.log.close(s.now)
@@ -130,10 +132,8 @@ func announce(srv *server) error {
 	return printText(lines.String())
 }
 
-// obeySignals drains at the first signal and ends at the second.
-func obeySignals(srv *server) {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+// obey drains at the first signal and ends at the second.
+func obey(signals <-chan os.Signal, srv *server) {
 	<-signals
 	srv.shutdown()
 	<-signals

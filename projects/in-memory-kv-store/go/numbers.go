@@ -166,16 +166,19 @@ func appendLongDouble(out []byte, value *big.Float) []byte {
 	return append(out, text...)
 }
 
-// parseMemory reads bytes with a unit: k, m, g of 1000s, kb, mb, gb of 1024s.
+// parseMemory reads bytes with a unit: k, m, g of 1000s, kb, mb, gb of 1024s. No digits are 0, as in Redis.
 func parseMemory(text string) (int64, bool) {
 	lower := strings.ToLower(text)
 	digits := strings.TrimRight(lower, "bkmg")
 	factor, known := memoryUnits[lower[len(digits):]]
-	value, err := strconv.ParseInt(digits, 10, 64)
-	if !known || err != nil || digits[0] == '+' || value < 0 || value > math.MaxInt64/factor {
+	if digits == "" {
+		return 0, known
+	}
+	value, err := strconv.ParseUint(digits, 10, 63)
+	if !known || err != nil || int64(value) > math.MaxInt64/factor {
 		return 0, false
 	}
-	return value * factor, true
+	return int64(value) * factor, true
 }
 
 var memoryUnits = map[string]int64{
@@ -196,4 +199,12 @@ func equalFold(argument []byte, word string) bool {
 		}
 	}
 	return true
+}
+
+// cText ends at the first zero byte, as texts do in C: Redis prints arguments that way.
+func cText(text []byte) []byte {
+	if end := bytes.IndexByte(text, 0); end >= 0 {
+		return text[:end]
+	}
+	return text
 }

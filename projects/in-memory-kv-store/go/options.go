@@ -86,7 +86,7 @@ var optionSetters = map[string]func(*options, string) error{
 	},
 	"--maxmemory": func(o *options, value string) error {
 		bytes, ok := parseMemory(value)
-		if !ok {
+		if !ok || value[0] > '9' {
 			return badRequest("--maxmemory %s: not a number of bytes (100mb, 1gb, 0)", quoteValue(value))
 		}
 		o.maxMemory = bytes

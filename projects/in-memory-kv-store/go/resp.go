@@ -10,9 +10,10 @@ import (
 // Limits of the protocol, as Redis has them.
 const (
 	maxBulkBytes    = 512 << 20
-	maxArguments    = 1 << 20
+	maxArguments    = 1<<31 - 1
 	maxLineBytes    = 64 << 10
 	maxCommandBytes = 1 << 30
+	argumentBytes   = 40 // what is kept of an argument beside its text
 )
 
 // errTooLarge closes a connection without a reply.
@@ -95,7 +96,7 @@ func (p *parser) nextBulks(data []byte) (complete bool, err error) {
 				return false, protocolError("expected '$', got '" + string(data[header:header+1]) + "'")
 			case state == lineBad || length < 0 || length > maxBulkBytes:
 				return false, protocolError("invalid bulk length")
-			case p.position+int(length) > maxCommandBytes:
+			case p.position+int(length)+len(p.bounds)*argumentBytes > maxCommandBytes:
 				return false, errTooLarge
 			}
 			p.bulkBytes = int(length)
@@ -144,7 +145,7 @@ func (p *parser) number(data []byte) (value int64, state lineState) {
 func (p *parser) anyNumber(data []byte) (value int64, state lineState) {
 	rest := data[p.position:]
 	end := bytes.IndexByte(rest, '\r')
-	if end < 0 {
+	if end < 0 || bytes.IndexByte(rest[:end], 0) >= 0 { // Redis looks for the end of a line up to a zero byte
 		if len(rest) > maxLineBytes {
 			return 0, lineTooLong
 		}
@@ -165,7 +166,7 @@ func (p *parser) anyNumber(data []byte) (value int64, state lineState) {
 func (p *parser) nextInline(data []byte) (complete bool, err error) {
 	p.inline = true
 	end := bytes.IndexByte(data, '\n')
-	if end < 0 {
+	if end < 0 || bytes.IndexByte(data[:end], 0) >= 0 { // as in anyNumber
 		if len(data) > maxLineBytes {
 			return false, protocolError("too big inline request")
 		}
@@ -180,9 +181,6 @@ func (p *parser) nextInline(data []byte) (complete bool, err error) {
 
 // splitWords is false if a quote is not closed or not followed by a space.
 func (p *parser) splitWords(line []byte) bool {
-	if end := bytes.IndexByte(line, 0); end >= 0 {
-		line = line[:end]
-	}
 	p.unquoted = p.unquoted[:0]
 	for {
 		line = bytes.TrimLeft(line, " \t\n\v\f\r")

@@ -165,6 +165,7 @@ func (s *store) resize(slot *uint64, hash uint64, valueBytes int) ref {
 	r := s.mem.resize(old, valueBytes)
 	if r != old {
 		s.moved(slot, hash, r, s.mem.expireAt(r) != 0)
+		s.mem.free(old)
 	}
 	return r
 }

@@ -17,7 +17,8 @@ type zset struct {
 	members table // the value of an entry is the ref of its node
 	head    ref   // a node without a member, as tall as the tallest
 	tail    ref
-	height  uint64
+	height  uint32
+	tall    uint32 // 1: Redis would not have it packed, now or before
 }
 
 // A node of the skip list is, in words: the score, the entry of the member, the
@@ -41,6 +42,8 @@ func (m *arena) setNext(node ref, level int, next ref, steps int64) {
 }
 
 func (m *arena) score(node ref) float64 { return math.Float64frombits(*m.word(node, wordScore)) }
+
+func (m *arena) setScore(node ref, score float64) { *m.word(node, wordScore) = math.Float64bits(score) }
 
 func (m *arena) memberOf(node ref) []byte { return m.key(ref(*m.word(node, wordEntry))) }
 
@@ -79,9 +82,20 @@ func (z *zset) find(m *arena, score float64, member []byte) (p path) {
 
 // insert adds a member that is not in the set.
 func (z *zset) insert(m *arena, member []byte, score float64) {
+	if z.members.count >= mostPacked || len(member) > longestPackedOne {
+		z.tall = 1
+	}
 	entry := m.newEntry(kindString, false, member, unitBytes)
 	z.members.add(m, m.hash(member), entry)
-	z.link(m, entry, score)
+	z.link(m, entry, z.stored(score))
+}
+
+// stored is the score that Redis would keep: in a packed sorted set -0 becomes 0.
+func (z *zset) stored(score float64) float64 {
+	if z.tall == 0 && score == 0 {
+		return 0
+	}
+	return score
 }
 
 // link makes the node of an entry.
@@ -90,7 +104,7 @@ func (z *zset) link(m *arena, entry ref, score float64) {
 	z.raise(m, height)
 	p := z.find(m, score, m.key(entry))
 	node := m.alloc(nodeWords(height))
-	*m.word(node, wordScore) = math.Float64bits(score)
+	m.setScore(node, score)
 	*m.word(node, wordEntry) = uint64(entry)
 	binary.LittleEndian.PutUint64(m.value(entry), uint64(node))
 	for level := range height {
@@ -135,7 +149,7 @@ func (z *zset) raise(m *arena, height int) {
 	if z.head != 0 {
 		m.free(z.head)
 	}
-	z.head, z.height = taller, uint64(height)
+	z.head, z.height = taller, uint32(height)
 }
 
 // unlink takes the node of an entry out of the order and frees it.
@@ -170,13 +184,14 @@ func (z *zset) remove(m *arena, member []byte) bool {
 
 // rescore gives a member another score; it moves only if its order changes.
 func (z *zset) rescore(m *arena, entry ref, score float64) {
+	score = z.stored(score)
 	node := m.nodeOf(entry)
 	member := m.key(entry)
 	before, next := ref(*m.word(node, wordBefore)), m.next(node, 0)
 	staysBehind := before == 0 || m.before(before, score, member)
 	staysInFront := next == 0 || !m.before(next, score, member)
 	if staysBehind && staysInFront {
-		*m.word(node, wordScore) = math.Float64bits(score)
+		m.setScore(node, score)
 		return
 	}
 	z.unlink(m, entry)
@@ -287,7 +302,11 @@ func cmdZAdd(c *call) {
 	c.addScored(o, first)
 }
 
-func cmdZIncrBy(c *call) { c.addScored(zaddOptions{increment: true}, 2) }
+func cmdZIncrBy(c *call) {
+	o, first := c.zaddOptions()
+	o.increment = true
+	c.addScored(o, first)
+}
 
 // addScored is ZADD and ZINCRBY; pairs of score and member start at first.
 func (c *call) addScored(o zaddOptions, first int) {
@@ -515,13 +534,16 @@ func (c *call) arrayOfNodes(count int64, withScores bool) {
 	c.out.array(int(count))
 }
 
-func cmdZRange(c *call) {
-	withScores, reverse := false, false
+func cmdZRange(c *call)    { c.rangeByRank(false, true) }
+func cmdZRevRange(c *call) { c.rangeByRank(true, false) }
+
+func (c *call) rangeByRank(reverse, mayTurn bool) {
+	withScores := false
 	for _, word := range c.args[4:] {
 		switch {
 		case equalFold(word, "WITHSCORES"):
 			withScores = true
-		case equalFold(word, "REV"):
+		case equalFold(word, "REV") && mayTurn && !reverse:
 			reverse = true
 		default:
 			c.out.fail(textSyntax)
@@ -579,7 +601,7 @@ func parseBound(text []byte) (b scoreBound, ok bool) {
 		b.exclusive = true
 		text = text[1:]
 	}
-	if len(text) == 0 {
+	if text = cText(text); len(text) == 0 {
 		return b, true
 	}
 	form, ok := cNumber(bytes.TrimLeft(text, " \t\n\v\f\r"))

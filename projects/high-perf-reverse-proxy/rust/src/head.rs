@@ -297,21 +297,27 @@ fn drop_nominated(head: &[u8], lines: &mut [Line], name: &[u8]) {
 /// How the fields frame a body; None without a word about it.
 fn read_framing(head: &[u8], lines: &mut [Line]) -> Result<Option<Framing>, Refusal> {
     let mut length = None;
-    let mut coding = None;
+    let mut coding: Option<Result<(), Refusal>> = None;
     for line in lines {
         match line.field {
             Field::ContentLength => {
-                let value = line.value(head);
+                let text = line.value(head);
+                let value = parse_length(text)?;
                 match length {
-                    None => length = Some((value, parse_length(value)?)),
-                    Some((first, _)) if first == value => line.field = Field::Dropped, // passed on once
+                    None => length = Some((text, value)),
+                    Some((first, _)) if first == text => line.field = Field::Dropped, // passed on once
                     Some(_) => return Err(bad_request("conflicting Content-Length")),
                 }
             }
-            Field::TransferEncoding if coding.is_none() => {
-                coding = Some(read_coding(line.value(head)));
+            Field::TransferEncoding => {
+                let verdict = read_coding(line.value(head));
+                coding = Some(match coding {
+                    None => verdict,
+                    Some(first) => first
+                        .and(verdict)
+                        .and(Err(bad_request("bad Transfer-Encoding"))),
+                });
             }
-            Field::TransferEncoding => coding = Some(Err(bad_request("bad Transfer-Encoding"))),
             _ => {}
         }
     }

@@ -15,9 +15,11 @@ mod failure;
 mod head;
 mod metrics;
 mod options;
+mod relay;
 mod server;
 mod socket;
 mod timers;
+mod tunnel;
 
 use std::io::Write;
 use std::process::ExitCode;
