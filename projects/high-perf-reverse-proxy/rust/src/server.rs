@@ -23,7 +23,7 @@ use slab::Slab;
 
 use crate::backend::{Backends, Pool, Probe, Upstream};
 use crate::client::{Client, Guest, Phase};
-use crate::failure::{Failure, Result, address_failure, machine_failure};
+use crate::failure::{Failure, Result, address_failure, machine_failure, reason};
 use crate::head::{RequestHead, ResponseHead};
 use crate::metrics::Counters;
 use crate::options::{Options, Place};
@@ -522,7 +522,7 @@ impl Worker {
         let seconds = ACCEPT_PAUSE_MS / 1000;
         log(&format!(
             "cannot accept connections for {seconds} s: {}",
-            std::io::Error::from(error)
+            reason(&error.into())
         ));
         if let Some(listener) = &self.listener {
             // Where it is not watched, this fails, and nothing is to be done.
