@@ -328,13 +328,20 @@ async def options_asterisk(arena: Arena) -> None:
 # --- cuts ---
 
 
+async def meaning(exchange: Exchange) -> None:
+    """Answer with what the request says, however its body was cut into chunks."""
+    body, request = await exchange.body(), exchange.request
+    trailers = b"".join(b"%s: %s\r\n" % trailer for trailer in request.trailers)
+    await exchange.send(response(request.raw_head + body + b"\r\n" + trailers))
+
+
 def cut_requests(arena: Arena) -> dict[str, bytes]:
     """Return the requests that are cut everywhere, each for a path of its own."""
     return {
-        "get": get(arena.target(), b"X-Long: " + b"v" * 40, b"Accept: */*"),
-        "post-length": post(arena.target(), b"hello body", b"X-A: b"),
-        "post-chunked": post_chunked(arena.target(), b"5;e=1\r\nhello\r\n3\r\nabc\r\n0\r\nX-T: u\r\n\r\n"),
-        "absolute": get(b"http://host.test" + arena.target()),
+        "get": get(arena.target(meaning), b"X-Long: " + b"v" * 40, b"Accept: */*"),
+        "post-length": post(arena.target(meaning), b"hello body", b"X-A: b"),
+        "post-chunked": post_chunked(arena.target(meaning), b"5;e=1\r\nhello\r\n3\r\nabc\r\n0\r\nX-T: u\r\n\r\n"),
+        "absolute": get(b"http://host.test" + arena.target(meaning)),
     }
 
 
@@ -365,7 +372,7 @@ for _name in ("get", "post-length", "post-chunked", "absolute"):
 @REGISTRY.check("cuts/request-byte-by-byte", CUTS)
 async def byte_by_byte(arena: Arena) -> None:
     """Three pipelined requests, one byte a packet."""
-    first, second, third = arena.target(), arena.target(), arena.target()
+    first, second, third = (arena.target(meaning) for _ in range(3))
     stream = get(first) + post(second, b"body") + post_chunked(third, b"3\r\nabc\r\n0\r\n\r\n")
     with await arena.client() as client:
         await client.send_pieces(stream, list(range(1, len(stream))), 0.0005)

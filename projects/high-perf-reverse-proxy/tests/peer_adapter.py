@@ -95,11 +95,112 @@ backend pool
 """
 DEFAULTS = {
     "balance": "round-robin", "hash-header": "", "pool-size": "64", "max-connections": "10000", "connect-timeout": "1",
-    "read-timeout": "30", "idle-timeout": "60", "header-timeout": "10", "drain-timeout": "5", "max-header-bytes": "16384",
-    "max-body-bytes": "0", "health-path": "", "health-interval": "2", "health-timeout": "1", "rise": "2", "fall": "3",
-    "max-fails": "3", "fail-timeout": "10", "retries": "1", "threads": "1",
+    "read-timeout": "30", "idle-timeout": "60", "header-timeout": "10", "drain-timeout": "5",
+    "max-header-bytes": "16384", "max-body-bytes": "0", "health-path": "", "health-interval": "2",
+    "health-timeout": "1", "rise": "2", "fall": "3", "max-fails": "3", "fail-timeout": "10", "retries": "1",
+    "threads": "1",
 }  # fmt: skip
-DIFFERS: dict[str, dict[str, str]] = {"nginx": {}, "haproxy": {}}
+NGINX_TAKES = """
+    behind-two-spaces-after-method bracket-in-name chunk-apart-data-bare-lf chunk-apart-size-bare-lf
+    chunk-apart-trailer-bare-lf chunk-data-bare-lf chunk-data-shorter chunk-end-bare-lf chunk-extension-bare-lf
+    chunk-extension-control chunk-extension-nul chunk-last-bare-lf chunk-size-bare-lf chunk-size-inner-space
+    chunk-trailer-bare-lf chunk-trailer-empty-name chunk-trailer-fold chunk-trailer-no-colon chunk-trailer-nul
+    chunk-trailer-space-before-colon chunk-trailer-space-in-name cr-cr-lf cr-first high-byte-in-name http2-preface
+    lf-all lf-empty-line lf-first lf-header lf-hides-cl lf-in-target lf-last-header lf-request-line no-version
+    one-reading-control-in-value quote-in-name separator-in-name slash-in-name trailing-space
+    two-spaces-after-method two-spaces-before-version version-two-digits
+"""
+NGINX_BELIEVES = """
+    100-then-close 101-unasked binary cl-and-te cl-different cl-empty cl-hex cl-inner-space cl-list-different
+    cl-minus cl-overflow cl-plus cl-word garbage head http2 in-a-pipeline other-protocol request-instead status-000
+    status-four-digits status-letters status-missing status-sign status-two-digits te-and-cl te-chunked-first
+    te-twice te-unknown to-a-post version-lower-case
+"""
+HAPROXY_TAKES = """
+    behind-cl-then-te behind-fold-te behind-host-twice behind-lf-hides-te behind-nul-in-value behind-te-unknown
+    behind-two-spaces-after-method behind-version-2.0 chunk-apart-data-bare-lf chunk-apart-size-bare-lf
+    chunk-apart-trailer-bare-lf chunk-data-bare-lf chunk-data-shorter chunk-end-bare-lf chunk-extension-bare-lf
+    chunk-extension-control chunk-extension-nul chunk-last-bare-lf chunk-size-bare-lf chunk-trailer-bare-lf
+    chunk-trailer-fold chunk-trailer-nul chunk-trailer-space-before-colon chunk-trailer-space-in-name cl-0-and-te
+    cl-list-no-space cl-list-same cl-nominated-te cl-on-get-list cl-te-apart cl-te-in-http10
+    cl-te-nominated-by-connection cl-te-on-get cl-te-other-case cl-then-te fold-cl fold-hides-te fold-only-space
+    fold-space fold-tab fold-te host-missing host-missing-absolute host-missing-no-headers host-twice
+    host-twice-absolute http2-preface lf-all lf-empty-line lf-first lf-header lf-hides-cl lf-hides-te lf-last-header
+    lf-request-line nul-in-value one-reading-control-in-value one-reading-te-in-http10 pieces-cl-then-te
+    pieces-fold-te pieces-lf-hides-te pieces-te-unknown tab-after-method tab-before-version target-absolute-no-host
+    target-asterisk-get target-delete te-comma-first te-comma-last te-gzip te-gzip-chunked te-on-get-unknown
+    te-then-cl te-two-lines-different-first te-unknown two-cl-and-te two-spaces-after-method
+    two-spaces-before-version version-0.9 version-2.0 version-3.0
+"""
+HAPROXY_BELIEVES = """
+    100-then-close cl-and-te cl-overflow fold head-of-60k-passes http2 many-headers-pass nul-in-value status-000
+    status-four-digits status-two-digits te-and-cl
+"""
+OTHER_PROGRAM = "its command line, counters and manual are its own"
+NO_ACTIVE_CHECKS = "the adapter configures no health checks"
+KEEPS_NOMINATED = "keeps headers that Connection names"
+LENIENT = "takes heads, chunks or responses that RFC 9112 lets a recipient refuse, and passes on what it read"
+OWN_LIMITS = "has limits of its own, and other statuses for them"
+OWN_EJECTION = "counts failures in another way"
+OTHER_WINDOWS = "another reading of RFC 9110 9.2.2: what was sent to a backend may be sent again"
+
+
+def among(area: str, names: str) -> str:
+    """Return names of checks of an area as globs."""
+    return ",".join(f"{area}/{name}" for name in names.split())
+
+
+DIFFERS: dict[str, dict[str, str]] = {
+    "nginx": {
+        "options/*,metrics/*": OTHER_PROGRAM,
+        "health/*": NO_ACTIVE_CHECKS,
+        "headers/*-removed-nominated*,headers/*-removed-proxy-connection": KEEPS_NOMINATED,
+        "headers/*-removed-upgrade-alone": "passes Upgrade on as it came",
+        "headers/request-te-trailers-kept,framing/*-trailers,truncation/bad-chunk-trailer-*": "knows no trailers",
+        "headers/appended-via-lines": "$http_via is the first of several lines",
+        "headers/forwarded-host-absolute-form,target/absolute-form*": "$http_host is the Host line, not the authority",
+        "target/options-asterisk,target/percent": "its paths are names of files",
+        "framing/method-*": "knows its methods; TRACE is refused",
+        "framing/request-chunked-*,cuts/request-post-chunked": "gives a short chunked body a length",
+        "interim/*": "one interim response at most, 100 of its own, and 103 to anybody",
+        among("bad-response", NGINX_BELIEVES): "takes nearly anything for a response of HTTP/0.9",
+        "least-connections/broken-*,ejection/*": OWN_EJECTION,
+        "retries/reset-TRACE,retries/not-*": OTHER_WINDOWS,
+        "truncation/http10-client": "ends in an orderly way where no length was promised",
+        "timeouts/header-408*,timeouts/slow-loris": "closes without 408",
+        "limits/head-*,limits/connect*": OWN_LIMITS,
+        "tunnel/*-half-closes,tunnel/bytes-in-the-packet-of-the-request": "a tunnel ends with one of its directions",
+        "tunnel/idle-timeout,tunnel/silence-*": "proxy_read_timeout is the time-out of tunnels",
+        "drain/*": "without a master process it ends at once",
+        among("smuggling", NGINX_TAKES): LENIENT,
+        "*/backends-got-only-sound-requests": LENIENT,
+    },
+    "haproxy": {
+        "options/*,metrics/*": OTHER_PROGRAM,
+        "health/*": NO_ACTIVE_CHECKS,
+        "headers/*-removed-*,headers/*-keep-alive-value-*": KEEPS_NOMINATED,
+        "headers/added-spelling": "writes all names in lower case",
+        "headers/forwarded-host-absolute-form,target/absolute-form*,cuts/request-absolute": (
+            "refuses an authority that is not the Host"
+        ),
+        "headers/via-of-http10-request,http10/*,interim/not-to-http10": "asks its backends in the client's version",
+        "keep-alive/http10-backend-keeps-alive": "answers its clients in the backend's version",
+        "framing/response-until-close-*": "a body without a length ends with the client's connection, too",
+        "cuts/response-interim": "waits for more when a 103 and the final head meet in its buffer",
+        "same-as-nginx/expect-continue-on-get": "stops at an interim response that nobody waited for",
+        among("bad-response", HAPROXY_BELIEVES): LENIENT,
+        "ejection/*,retries/refused-connection-off,timeouts/connect-504": OWN_EJECTION,
+        "retries/not-*": OTHER_WINDOWS,
+        "poison/stale-connection-race-post": "closes without a status when a reused connection ends",
+        "truncation/until-close-reset,truncation/http10-client": "ends in an orderly way where no length was promised",
+        "limits/head-*,limits/body-*,limits/connect*,limits/target-*": OWN_LIMITS,
+        "streaming/server-sent-events": "gathers what comes in the same moments",
+        "tunnel/backend-half-closes": "a tunnel ends with its backend",
+        "drain/*,live/ends-well": "its soft stop leaves idle clients alone",
+        among("smuggling", HAPROXY_TAKES): LENIENT,
+        "*/backends-got-only-sound-requests": LENIENT,
+    },
+}
 
 
 def free_port() -> int:
