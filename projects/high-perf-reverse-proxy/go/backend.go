@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -28,24 +28,20 @@ var (
 // errStale: the connection had ended, or said something nobody asked for, before it was used.
 var errStale = errors.New("stale connection")
 
-// backend is one of the servers behind the proxy, and its pool of idle connections.
+// backend is one of the servers behind the proxy, as all loops see it.
 type backend struct {
-	address  string // as the options name it
-	target   string // as it was resolved
+	address  string         // as the options name it
+	target   netip.AddrPort // as it was resolved
 	hash     uint64
 	settings *options
-	wheel    *wheel
-	buffers  *bufferPool
 	changed  func() // called when it went up or down
 
-	active   atomic.Int64 // requests under way
-	requests atomic.Uint64
-	fails    atomic.Int64 // failed requests in a row
+	active atomic.Int64 // requests under way
+	fails  atomic.Int64 // failed requests in a row
 
 	mutex        sync.Mutex
-	idle         []*upstream // the last one was used last
-	unhealthy    bool        // by active checks
-	ejectedUntil int64       // by failed requests; 0: not ejected
+	unhealthy    bool  // by active checks
+	ejectedUntil int64 // by failed requests; 0: not ejected
 }
 
 func (b *backend) isUp() bool {
@@ -56,7 +52,7 @@ func (b *backend) isUp() bool {
 
 // failed counts a request that failed, and ejects the backend after too many in a row.
 // Only a good response starts the count anew: a backend that comes back and fails again is out at once.
-func (b *backend) failed() {
+func (b *backend) failed(now int64) {
 	fails := b.fails.Add(1)
 	if b.settings.maxFails == 0 || fails < int64(b.settings.maxFails) {
 		return
@@ -64,7 +60,7 @@ func (b *backend) failed() {
 	b.mutex.Lock()
 	ejected := b.ejectedUntil == 0
 	if ejected {
-		b.ejectedUntil = b.wheel.after(b.settings.failTimeout)
+		b.ejectedUntil = now + int64(b.settings.failTimeout)
 	}
 	b.mutex.Unlock()
 	if ejected {
@@ -93,168 +89,130 @@ func (b *backend) readmit(now int64) {
 	}
 }
 
-// takeIdle returns the connection that was used last, or nil.
-func (b *backend) takeIdle() *upstream {
+// judge takes a backend out or back in after an active check.
+func (b *backend) judge(risen, fallen bool, cause error) {
 	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	last := len(b.idle) - 1
-	if last < 0 {
-		return nil
-	}
-	u := b.idle[last]
-	b.idle[last] = nil
-	b.idle = b.idle[:last]
-	return u
-}
-
-// keep puts a connection into the pool, or closes it where the pool is full.
-func (b *backend) keep(u *upstream) {
-	u.release()
-	u.readUntil.Store(0)
-	u.stop, u.upload, u.sent = &nothingStops, nil, nil
-	u.idleSince = b.wheel.now()
-	b.mutex.Lock()
-	fits := len(b.idle) < b.settings.poolSize
-	if fits {
-		b.idle = append(b.idle, u)
+	changed := b.unhealthy && risen || !b.unhealthy && fallen
+	if changed {
+		b.unhealthy = fallen
 	}
 	b.mutex.Unlock()
-	if !fits {
-		u.close()
+	switch {
+	case !changed:
+		return
+	case fallen:
+		logLine("backend %s: down, %v", b.address, cause)
+	default:
+		logLine("backend %s: up", b.address)
 	}
+	b.changed()
 }
 
-// sweep closes idle connections that the backend has ended or that were idle for long.
-func (b *backend) sweep(now int64) {
-	var ended []*upstream
-	b.mutex.Lock()
-	b.idle = slices.DeleteFunc(b.idle, func(u *upstream) bool {
-		over := now-u.idleSince > int64(b.settings.idleTimeout) || !u.quiet()
-		if over {
-			ended = append(ended, u)
-		}
-		return over
-	})
-	b.mutex.Unlock()
-	for _, u := range ended {
-		u.close()
-	}
-}
-
-// dial opens a connection.
-func (b *backend) dial() (*upstream, *problem) {
-	dialer := net.Dialer{Timeout: b.settings.connectTimeout, KeepAlive: -1}
-	conn, err := dialer.Dial("tcp", b.target)
-	if err == nil {
-		u := &upstream{backend: b, patience: b.settings.readTimeout}
-		if err = u.open(conn.(*net.TCPConn), b.wheel, b.buffers); err == nil {
-			u.onExchange = u.stepExchange
-			return u, nil
-		}
-		conn.Close()
-	}
-	if !isOurs(err) {
-		b.failed()
-	}
-	var slow net.Error
-	if errors.As(err, &slow) && slow.Timeout() {
-		return nil, connectTooLong
-	}
-	return nil, unreachable
-}
-
-// isOurs tells a failure of this machine from one of a backend.
-func isOurs(err error) bool {
-	for _, local := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
-		if errors.Is(err, local) {
-			return true
-		}
-	}
-	return false
-}
+// --- connections ---
 
 // upstream is a connection to a backend.
 type upstream struct {
 	socket
-	backend   *backend
+	from      *idlePool
+	idle      bool // in its pool
 	idleSince int64
-	patience  time.Duration // how long the backend may be silent
-	upload    *upload       // what still sends the request's body; or nil
-
-	// What stepExchange works on.
-	request    []byte
-	sent       func()
-	probe      [1]byte
-	onExchange func(uintptr) bool
 }
 
-// quiet tells whether an idle connection is open and has nothing to say.
+// noticed ends a connection that has something to say, or that ends, while nobody asked.
+func (u *upstream) noticed() {
+	if u.idle {
+		u.from.remove(u)
+		u.close()
+	}
+}
+
+// idlePool is a loop's connections to a backend that wait for a request.
+type idlePool struct {
+	backend  *backend
+	loop     *loop
+	size     int
+	idle     []*upstream // the last one was used last
+	requests counter
+}
+
+// take returns the connection that was used last, or nil.
+func (p *idlePool) take() *upstream {
+	last := len(p.idle) - 1
+	if last < 0 {
+		return nil
+	}
+	u := p.idle[last]
+	p.idle = p.idle[:last]
+	u.idle = false
+	return u
+}
+
+// keep puts a connection into the pool, or closes it where it does not fit or is spent.
+func (p *idlePool) keep(u *upstream) {
+	u.release()
+	if len(p.idle) == p.size || u.ended || u.readable && !u.quiet() {
+		u.close()
+		return
+	}
+	u.stop, u.idle, u.idleSince = &never, true, p.loop.wheel.now
+	p.idle = append(p.idle, u)
+}
+
+func (p *idlePool) remove(u *upstream) {
+	if i := slices.Index(p.idle, u); i >= 0 {
+		p.idle = slices.Delete(p.idle, i, i+1)
+	}
+	u.idle = false
+}
+
+// sweep closes connections that were idle for long; those used last are at the end.
+func (p *idlePool) sweep(now int64) {
+	for len(p.idle) > 0 && now-p.idle[0].idleSince > int64(p.backend.settings.idleTimeout) {
+		u := p.idle[0]
+		p.remove(u)
+		u.close()
+	}
+}
+
+// quiet tells whether a connection is open and has nothing to say, by asking.
 func (u *upstream) quiet() bool {
-	quiet := false
-	u.raw.Control(func(fd uintptr) {
-		_, _, err := syscall.Recvfrom(int(fd), u.probe[:], syscall.MSG_PEEK)
-		quiet = err == syscall.EAGAIN
-	})
-	return quiet
+	var probe [1]byte
+	_, err := u.tryReceive(probe[:])
+	return err == syscall.EAGAIN
 }
 
-// exchange sends a request and waits for the first bytes of its response.
-//
-// A read that finds nothing is part of every wait. Here it stands before the request
-// is sent: there it shows whether the connection is still good, for nothing.
-func (u *upstream) exchange(request []byte, sent func()) error {
-	u.request, u.sent = request, sent
-	u.lender, u.limit, u.into = u.pool, streamBytes, nil
-	if err := u.await(u.onExchange); err != nil {
-		return err
+// dial opens a connection.
+func (p *idlePool) dial(stop *bool, timeout time.Duration) (*upstream, error) {
+	name, family := sockaddr(p.backend.target)
+	fd, err := openSocket(family)
+	if err != nil {
+		return nil, err
 	}
-	if u.lent == nil {
-		return u.readErr
+	if err = syscall.Connect(fd, name); err != nil && err != syscall.EINPROGRESS {
+		syscall.Close(fd)
+		return nil, err
 	}
-	in, err := u.takeLent()
-	u.in = in
-	return err
-}
-
-func (u *upstream) stepExchange(fd uintptr) bool {
-	if u.request == nil {
-		return u.stepRead(fd)
+	connected := err == nil
+	u := &upstream{from: p}
+	if err := u.open(p.loop, fd, &p.loop.streamBuffers, u); err != nil {
+		syscall.Close(fd)
+		return nil, err
 	}
-	request := u.request
-	u.request = nil
-	if _, err := receive(fd, u.probe[:]); err != syscall.EAGAIN {
-		u.readErr = errStale
-		return true
+	u.stop = stop
+	if connected {
+		return u, nil
 	}
-	err := u.write(request, u.patience)
-	u.sent()
-	if err == nil {
-		return false
-	}
-	// A backend that refuses a request may have said why before it closed.
-	if !u.stepRead(fd) {
-		u.readErr = err
-	}
-	return true
-}
-
-// more reads more of the response.
-func (u *upstream) more() error {
-	u.startFill()
-	if err := u.await(u.onReadable); err != nil {
-		return err
-	}
-	return u.endFill()
-}
-
-// await waits for the backend, whose time runs only when it has the whole request.
-func (u *upstream) await(step func(uintptr) bool) error {
-	for {
-		err := u.awaitReadable(step, u.wheel.after(u.patience))
-		if err != errTimeout || u.upload == nil || u.upload.finished.Load() {
-			return err
+	if err = u.awaitWritable(timeout); err == nil {
+		var code int
+		if code, err = syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_ERROR); code != 0 {
+			err = syscall.Errno(code)
 		}
 	}
+	if err != nil {
+		u.close()
+		return nil, err
+	}
+	return u, nil
 }
 
 // --- choosing one ---
@@ -266,40 +224,43 @@ type balancer struct {
 	backends   []*backend
 	turn       atomic.Uint64
 	mutex      sync.Mutex
-	up         atomic.Pointer[[]*backend]
+	up         atomic.Pointer[[]int]
 }
 
 // refresh lists the backends that are up.
 func (l *balancer) refresh() {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
-	up := make([]*backend, 0, len(l.backends))
-	for _, b := range l.backends {
+	up := make([]int, 0, len(l.backends))
+	for i, b := range l.backends {
 		if b.isUp() {
-			up = append(up, b)
+			up = append(up, i)
 		}
 	}
 	l.up.Store(&up)
 }
 
-// pick returns a backend that is up and was not tried; nil where there is none.
-func (l *balancer) pick(c *client, tried []*backend) *backend {
+// none is no backend.
+const none = -1
+
+// pick returns the number of a backend that is up and was not tried, or none. The key is for hashing.
+func (l *balancer) pick(tried []int, key func() uint64) int {
 	up := *l.up.Load()
 	if l.how == byHash {
-		return l.pickByHash(up, tried, c)
+		return l.pickByHash(up, tried, key())
 	}
 	start := l.turn.Add(1) - 1
-	var best *backend
+	best := none
 	for i := range up {
-		b := up[(start+uint64(i))%uint64(len(up))]
-		if slices.Contains(tried, b) {
+		n := up[(start+uint64(i))%uint64(len(up))]
+		if slices.Contains(tried, n) {
 			continue
 		}
 		if l.how == roundRobin {
-			return b
+			return n
 		}
-		if best == nil || b.active.Load() < best.active.Load() {
-			best = b
+		if best == none || l.backends[n].active.Load() < l.backends[best].active.Load() {
+			best = n
 		}
 	}
 	return best
@@ -307,18 +268,12 @@ func (l *balancer) pick(c *client, tried []*backend) *backend {
 
 // pickByHash is rendezvous hashing: the highest of the scores that key and backends
 // have together wins, so a backend that leaves takes only its own keys with it.
-func (l *balancer) pickByHash(up, tried []*backend, c *client) (best *backend) {
-	key := hashBytes(c.address)
-	if l.hashHeader != "" {
-		if value, found := c.request.lookUp(c.in.bytes(), l.hashHeader); found {
-			key = hashBytes(value)
-		}
-	}
-	highest := uint64(0)
-	for _, b := range up {
-		score := mix(key ^ b.hash)
-		if (best == nil || score > highest) && !slices.Contains(tried, b) {
-			best, highest = b, score
+func (l *balancer) pickByHash(up, tried []int, key uint64) int {
+	best, highest := none, uint64(0)
+	for _, n := range up {
+		score := mix(key ^ l.backends[n].hash)
+		if (best == none || score > highest) && !slices.Contains(tried, n) {
+			best, highest = n, score
 		}
 	}
 	return best
@@ -342,70 +297,63 @@ func mix(hash uint64) uint64 {
 
 // --- active checks ---
 
-// watch asks the backend for its health until the program ends.
-func (b *backend) watch() {
-	good, bad := 0, 0
-	for {
-		err := b.check()
+// watch is a task that asks a backend for its health until the program ends.
+func (p *idlePool) watch() {
+	o := p.backend.settings
+	var rest alarm
+	p.loop.wheel.add(&rest)
+	for good, bad := 0, 0; ; {
+		err := p.check()
 		if err == nil {
 			good, bad = good+1, 0
 		} else {
 			good, bad = 0, bad+1
 		}
-		b.judge(good >= b.settings.rise, bad >= b.settings.fall, err)
-		time.Sleep(b.settings.healthInterval)
+		p.backend.judge(good >= o.rise, bad >= o.fall, err)
+		for until := p.loop.wheel.after(o.healthInterval); p.loop.wheel.now < until; {
+			p.loop.pauseAt(&rest.read, until)
+		}
 	}
 }
 
-// judge takes a backend out or back in.
-func (b *backend) judge(risen, fallen bool, cause error) {
-	b.mutex.Lock()
-	changed := b.unhealthy && risen || !b.unhealthy && fallen
-	if changed {
-		b.unhealthy = fallen
-	}
-	b.mutex.Unlock()
-	if !changed {
-		return
-	}
-	if fallen {
-		logLine("backend %s: down, %v", b.address, cause)
-	} else {
-		logLine("backend %s: up", b.address)
-	}
-	b.changed()
-}
+var (
+	errNoResponse   = errors.New("the health check got no good response")
+	errTooManyBytes = errors.New("the health check got too long a head")
+)
 
 // check asks once.
-func (b *backend) check() error {
-	conn, err := net.DialTimeout("tcp", b.target, b.settings.healthTimeout)
+func (p *idlePool) check() error {
+	o := p.backend.settings
+	until := p.loop.wheel.after(o.healthTimeout)
+	u, err := p.dial(&never, o.healthTimeout)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(b.settings.healthTimeout))
-	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\nConnection: close\r\n\r\n",
-		b.settings.healthPath, b.address, slug); err != nil {
+	defer u.close()
+	request := fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\nConnection: close\r\n\r\n", o.healthPath, p.backend.address, slug)
+	if err := u.send(request, o.healthTimeout); err != nil {
 		return err
 	}
 	var answer responseHead
 	answer.reset()
-	for data := make([]byte, 0, maxResponseHead); len(data) < maxResponseHead; {
-		n, err := conn.Read(data[len(data):cap(data)])
-		data = data[:len(data)+n]
-		complete, ok := answer.parse(data)
+	for {
+		err := u.fill(until)
+		if err == io.EOF {
+			return errNoResponse
+		}
+		if err != nil {
+			return err
+		}
+		complete, ok := answer.parse(u.in.bytes())
 		switch {
 		case !ok:
-			return errors.New("the health check got no good response")
+			return errNoResponse
 		case complete && answer.status >= 200 && answer.status < 400:
 			return nil
 		case complete:
 			return fmt.Errorf("the health check got %d", answer.status)
-		case err == io.EOF:
-			return errors.New("the health check got no whole response")
-		case err != nil:
-			return err
+		case len(u.in.bytes()) >= maxResponseHead:
+			return errTooManyBytes
 		}
 	}
-	return errors.New("the health check got too long a response")
 }

@@ -3,18 +3,16 @@ package main
 import (
 	"fmt"
 	"testing"
-	"time"
 )
 
 // testBalancer makes a balancer of so many backends that nobody connects to.
 func testBalancer(how balance, count int) *balancer {
 	settings := defaultOptions()
 	l := &balancer{how: how}
-	w := newWheel(time.Second)
 	for i := range count {
 		address := fmt.Sprintf("10.0.0.%d:80", i)
 		l.backends = append(l.backends, &backend{
-			address: address, hash: hashBytes(address), settings: settings, wheel: w, changed: l.refresh,
+			address: address, hash: hashBytes(address), settings: settings, changed: l.refresh,
 		})
 	}
 	l.refresh()
@@ -24,22 +22,22 @@ func testBalancer(how balance, count int) *balancer {
 func TestRoundRobinTakesTurns(t *testing.T) {
 	l := testBalancer(roundRobin, 3)
 	for turn := range 9 {
-		if b := l.pick(nil, nil); b != l.backends[turn%3] {
-			t.Fatalf("turn %d: got %s", turn, b.address)
+		if n := l.pick(nil, nil); n != turn%3 {
+			t.Fatalf("turn %d: got %d", turn, n)
 		}
 	}
-	if b := l.pick(nil, l.backends[:2]); b != l.backends[2] {
-		t.Errorf("two were tried: got %v", b)
+	if n := l.pick([]int{0, 1}, nil); n != 2 {
+		t.Errorf("two were tried: got %d", n)
 	}
-	if b := l.pick(nil, l.backends); b != nil {
-		t.Errorf("all were tried: got %v", b)
+	if n := l.pick([]int{0, 1, 2}, nil); n != none {
+		t.Errorf("all were tried: got %d", n)
 	}
 }
 
 func TestLeastConnectionsTakesTheLeastBusy(t *testing.T) {
 	l := testBalancer(leastConnections, 3)
 	for range 9 {
-		l.pick(nil, nil).active.Add(1)
+		l.backends[l.pick(nil, nil)].active.Add(1)
 	}
 	for _, b := range l.backends {
 		if b.active.Load() != 3 {
@@ -47,37 +45,37 @@ func TestLeastConnectionsTakesTheLeastBusy(t *testing.T) {
 		}
 	}
 	l.backends[1].active.Store(1)
-	if b := l.pick(nil, nil); b != l.backends[1] {
-		t.Errorf("got %s", b.address)
+	if n := l.pick(nil, nil); n != 1 {
+		t.Errorf("got %d", n)
 	}
 }
 
 func TestHashMovesOnlyTheKeysOfWhoLeaves(t *testing.T) {
 	l := testBalancer(byHash, 4)
-	places := func() map[string]*backend {
-		found := map[string]*backend{}
+	places := func() map[string]int {
+		found := map[string]int{}
 		for i := range 400 {
 			key := fmt.Sprintf("10.1.%d.%d", i/250, i%250)
-			found[key] = l.pick(&client{address: key}, nil)
+			found[key] = l.pick(nil, func() uint64 { return hashBytes(key) })
 		}
 		return found
 	}
 	before := places()
 	for range l.backends[2].settings.maxFails {
-		l.backends[2].failed()
+		l.backends[2].failed(0)
 	}
-	share := map[*backend]int{}
+	share := map[int]int{}
 	for key, now := range places() {
 		share[now]++
-		if before[key] != l.backends[2] && before[key] != now {
-			t.Errorf("%s moved from %s to %s", key, before[key].address, now.address)
+		if before[key] != 2 && before[key] != now {
+			t.Errorf("%s moved from %d to %d", key, before[key], now)
 		}
 	}
-	if share[l.backends[2]] != 0 || len(share) != 3 {
+	if share[2] != 0 || len(share) != 3 {
 		t.Errorf("the keys are on %d backends", len(share))
 	}
 	for _, b := range []int{0, 1, 3} {
-		if n := share[l.backends[b]]; n < 80 {
+		if n := share[b]; n < 80 {
 			t.Errorf("backend %d has %d of 400 keys", b, n)
 		}
 	}
@@ -86,27 +84,27 @@ func TestHashMovesOnlyTheKeysOfWhoLeaves(t *testing.T) {
 func TestFailuresInARowEject(t *testing.T) {
 	l := testBalancer(roundRobin, 1)
 	b := l.backends[0]
-	b.failed()
-	b.failed()
+	b.failed(0)
+	b.failed(0)
 	b.succeeded()
-	b.failed()
-	b.failed()
-	if l.pick(nil, nil) == nil {
+	b.failed(0)
+	b.failed(0)
+	if l.pick(nil, nil) == none {
 		t.Fatal("ejected although a good response stood between the failures")
 	}
-	b.failed()
-	if l.pick(nil, nil) != nil || b.isUp() {
+	b.failed(0)
+	if l.pick(nil, nil) != none || b.isUp() {
 		t.Fatal("not ejected after three failures in a row")
 	}
-	b.readmit(int64(time.Second))
+	b.readmit(b.ejectedUntil - 1)
 	if b.isUp() {
 		t.Fatal("back too early")
 	}
 	b.readmit(b.ejectedUntil)
-	if l.pick(nil, nil) != b {
+	if l.pick(nil, nil) != 0 {
 		t.Fatal("not back after its time")
 	}
-	b.failed()
+	b.failed(0)
 	if b.isUp() {
 		t.Error("still up after it failed again")
 	}
@@ -120,11 +118,11 @@ func TestChecksTakeOutAndBringBack(t *testing.T) {
 		t.Fatal("down at first")
 	}
 	b.judge(false, true, errStale)
-	if b.isUp() || l.pick(nil, nil) != nil {
+	if b.isUp() || l.pick(nil, nil) != none {
 		t.Fatal("still up after it fell")
 	}
 	b.judge(true, false, nil)
-	if !b.isUp() || l.pick(nil, nil) != b {
+	if !b.isUp() || l.pick(nil, nil) != 0 {
 		t.Fatal("not up after it rose")
 	}
 }

@@ -87,7 +87,7 @@ func TestFramingOfResponses(t *testing.T) {
 }
 
 func TestBodyIsPutIntoChunksAroundItsBuffer(t *testing.T) {
-	pool := newBufferPool(streamBufferBytes, streamHeadroom, streamTailroom)
+	pool := bufferPool{size: streamBufferBytes, headroom: streamHeadroom, tailroom: streamTailroom}
 	var r relay
 	r.begin(bodyUntilClose, -1, 0)
 	r.chunk = true

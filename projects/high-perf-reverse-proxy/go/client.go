@@ -3,9 +3,7 @@ package main
 import (
 	"errors"
 	"io"
-	"net"
 	"strconv"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -24,58 +22,55 @@ const (
 	lingerBytes = 2 << 20
 )
 
-// client is a connection from a client. Its goroutine serves one request after another.
+// client is a connection from a client. Its task serves one request after another.
 type client struct {
 	socket
-	server   *server
+	settings *options
+	metrics  *metrics
 	address  string // for X-Forwarded-For
-	answered int    // requests so far
+	answered bool   // a request, at least
 
 	request  requestHead
 	response responseHead
 	body     body // of the request
 	relay    relay
 	first    int // bytes of in, head and body, that are sent in one piece
-	out      *buffer
 	upload   upload
-	tried    []*backend
-	onSent   func()
-
-	serving   atomic.Pointer[upstream] // whose response is awaited
-	abandoned atomic.Bool              // the request under way is given up
-	ended     bool                     // found by look
-	onLook    func(uintptr)
+	tried    []int
+	serving  *upstream // who is asked; nil: nobody
+	gaveUp   bool      // the request under way
 
 	linger bool // read for a while before closing
 	reset  bool // close by a reset: an end would look like the end of a body
 }
 
-func newClient(s *server, conn *net.TCPConn) (*client, error) {
-	c := &client{server: s}
-	c.onSent, c.onLook = c.noteSent, c.stepLook
-	c.look = c.lookForEnd
-	if err := c.open(conn, s.wheel, s.requestBuffers); err != nil {
-		return nil, err
-	}
-	if remote, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-		c.address = remote.AddrPort().Addr().Unmap().WithZone("").String()
-	}
-	return c, nil
+func newClient(l *loop, address string) *client {
+	return &client{settings: l.server.settings, metrics: &l.metrics, address: address}
 }
 
-// serve answers requests until the connection ends.
+// serve is a task: it answers requests until the connection ends.
 func (c *client) serve() {
-	defer c.server.forget(c)
+	l := c.loop
+	l.clients[c] = struct{}{}
 	for c.awaitRequest() && c.answer() {
-		c.answered++
+		c.answered = true
 	}
 	c.finish()
+	delete(l.clients, c)
+	l.server.connections.Add(-1)
+}
+
+// turnAway is a task: it tells a client that there are too many.
+func (c *client) turnAway() {
+	c.refuse(tooManyConnections)
+	c.finish()
+	c.loop.turningAway--
 }
 
 // finish closes the connection.
 func (c *client) finish() {
 	if c.reset {
-		c.conn.SetLinger(0)
+		c.resetOnClose()
 	} else if c.linger {
 		c.drainInput()
 	}
@@ -85,9 +80,9 @@ func (c *client) finish() {
 // drainInput ends our direction, and reads until the client has ended its own.
 func (c *client) drainInput() {
 	c.release()
-	c.stop = &nothingStops
-	c.conn.CloseWrite()
-	until := c.wheel.after(lingerTime)
+	c.stop = &never
+	c.endOutput()
+	until := c.loop.wheel.after(lingerTime)
 	for left := lingerBytes; left > 0; {
 		rest, err := c.borrow(c.pool, streamBytes, until)
 		if err != nil {
@@ -98,29 +93,18 @@ func (c *client) drainInput() {
 	}
 }
 
-// lookForEnd gives a request up whose client has reset its connection while it waits
-// for the response. The wheel calls it, now and then.
-func (c *client) lookForEnd() {
-	u := c.serving.Load()
-	if u == nil {
-		return
-	}
-	c.raw.Control(c.onLook)
-	if c.ended {
-		c.abandon(u)
+// noticed gives a request up whose client has reset its connection.
+func (c *client) noticed() {
+	if c.broken && c.serving != nil {
+		c.giveUp()
 	}
 }
 
-func (c *client) stepLook(fd uintptr) {
-	code, err := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_ERROR)
-	c.ended = c.ended || err != nil || code != 0
-}
-
-// abandon ends all waiting for the request under way.
-func (c *client) abandon(u *upstream) {
-	c.abandoned.Store(true)
+// giveUp ends all waiting for the request under way.
+func (c *client) giveUp() {
+	c.gaveUp = true
 	c.wake()
-	u.wake()
+	c.serving.wake()
 }
 
 // --- the request ---
@@ -129,21 +113,21 @@ func (c *client) abandon(u *upstream) {
 func (c *client) awaitRequest() bool {
 	c.request.reset()
 	started := false
-	until := c.wheel.after(c.server.settings.idleTimeout)
-	if c.answered == 0 {
-		until = c.wheel.after(c.server.settings.headerTimeout)
+	until := c.loop.wheel.after(c.settings.idleTimeout)
+	if !c.answered {
+		until = c.loop.wheel.after(c.settings.headerTimeout)
 	}
 	for {
 		if c.skipEmptyLines() {
-			complete, wrong := c.request.parse(c.in.bytes(), c.server.settings.maxHeaderBytes)
+			complete, wrong := c.request.parse(c.in.bytes(), c.settings.maxHeaderBytes)
 			if wrong != nil {
 				return c.refuse(wrong)
 			}
 			if complete {
 				return true
 			}
-			if !started && c.answered > 0 {
-				until = c.wheel.after(c.server.settings.headerTimeout)
+			if !started && c.answered {
+				until = c.loop.wheel.after(c.settings.headerTimeout)
 			}
 			started = true
 		}
@@ -174,42 +158,27 @@ func (c *client) skipEmptyLines() bool {
 }
 
 // moreOfHead waits for more. Before the first byte of a request the connection is
-// idle, and ends when the server drains.
+// idle, and ends when the loop drains.
 func (c *client) moreOfHead(until int64, started bool) error {
-	if c.in != nil && c.in.start > 0 {
+	before := 0
+	if c.in != nil {
 		c.in.end = copy(c.in.data, c.in.bytes())
 		c.in.start = 0
+		before = c.in.end
 	}
-	c.stop = &nothingStops
+	c.stop = &never
 	if !started {
-		c.stop = &c.server.draining
+		c.stop = &c.loop.draining
 	}
-	c.startFill()
-	err := c.awaitReadable(c.onReadable, until)
-	c.stop = &c.abandoned
+	err := c.fill(until)
+	c.stop = &c.gaveUp
 	if err == errStopped {
-		err = c.lookOnceMore()
+		// A request may have come just before.
+		c.readable = true
+		err = c.fill(c.loop.wheel.now)
 	}
-	if err != nil {
-		return err
-	}
-	if err = c.endFill(); err == nil {
-		c.server.metrics.bytesIn.Add(uint64(c.count))
-	}
-	return err
-}
-
-// lookOnceMore reads without waiting: a request may have come just before we drain.
-func (c *client) lookOnceMore() error {
-	c.conn.SetReadDeadline(time.Time{})
-	c.startFill()
-	found := false
-	err := c.raw.Read(func(fd uintptr) bool {
-		found = c.stepRead(fd)
-		return true
-	})
-	if err == nil && !found {
-		err = errStopped
+	if err == nil {
+		c.metrics.bytesIn.add(c.in.end - before)
 	}
 	return err
 }
@@ -217,11 +186,10 @@ func (c *client) lookOnceMore() error {
 // beginBody looks at the part of the body that came with the head.
 func (c *client) beginBody() *problem {
 	r := &c.request
-	most := c.server.settings.maxBodyBytes
-	if most > 0 && r.contentLength > most {
+	if most := c.settings.maxBodyBytes; most > 0 && r.contentLength > most {
 		return bodyTooLarge
 	}
-	c.body.begin(requestFraming(r), r.contentLength, c.server.settings.maxHeaderBytes)
+	c.body.begin(requestFraming(r), r.contentLength, c.settings.maxHeaderBytes)
 	used, wrong := c.takeBody(c.in.bytes()[r.length:])
 	c.first = r.length + used
 	return wrong
@@ -230,7 +198,7 @@ func (c *client) beginBody() *problem {
 // takeBody checks bytes of the request's body.
 func (c *client) takeBody(data []byte) (used int, wrong *problem) {
 	used, _, wrong = c.body.take(data, false)
-	if most := c.server.settings.maxBodyBytes; most > 0 && c.body.chunks.payload > most {
+	if most := c.settings.maxBodyBytes; most > 0 && c.body.chunks.payload > most {
 		return used, bodyTooLarge
 	}
 	return used, wrong
@@ -252,7 +220,7 @@ func (c *client) answer() (keep bool) {
 	if c.upload.rest != nil {
 		c.in, c.upload.rest = c.upload.rest, nil
 	}
-	c.serving.Store(nil)
+	c.serving, c.gaveUp = nil, false
 	if wrong != nil {
 		keep = c.reject(wrong)
 	}
@@ -268,12 +236,7 @@ func (c *client) consume() {
 }
 
 // bodyRead tells whether the client has nothing more to send of its request.
-func (c *client) bodyRead() bool {
-	if c.upload.running {
-		return c.upload.bodyRead.Load()
-	}
-	return c.body.done
-}
+func (c *client) bodyRead() bool { return c.body.done }
 
 // --- to a backend ---
 
@@ -281,68 +244,95 @@ func (c *client) bodyRead() bool {
 func (c *client) reach() (u *upstream, wrong *problem) {
 	c.tried = c.tried[:0]
 	wrong = noBackendUp
-	for tries := 0; tries <= c.server.settings.retries; tries++ {
-		b := c.server.balancer.pick(c, c.tried)
-		if b == nil {
+	for tries := 0; tries <= c.settings.retries; tries++ {
+		n := c.loop.server.balancer.pick(c.tried, func() uint64 { return c.hashKey() })
+		if n == none {
 			return nil, wrong
 		}
 		if tries > 0 {
-			c.server.metrics.retries.Add(1)
+			c.metrics.retries.add(1)
 		}
 		repeat := false
-		if u, wrong, repeat = c.try(b); !repeat {
+		if u, wrong, repeat = c.try(c.loop.pools[n]); !repeat {
 			return u, wrong
 		}
-		c.tried = append(c.tried, b)
+		c.tried = append(c.tried, n)
 	}
 	return nil, wrong
 }
 
+// hashKey is what binds a client to a backend: a header of its request, or its address.
+func (c *client) hashKey() uint64 {
+	if name := c.settings.hashHeader; name != "" {
+		if value, found := c.request.lookUp(c.in.bytes(), name); found {
+			return hashBytes(value)
+		}
+	}
+	return hashBytes(c.address)
+}
+
 // try asks one backend; repeat tells whether another one may be asked.
-func (c *client) try(b *backend) (u *upstream, wrong *problem, repeat bool) {
-	b.active.Add(1)
-	if u = b.takeIdle(); u != nil {
-		err := c.exchange(u)
+func (c *client) try(pool *idlePool) (u *upstream, wrong *problem, repeat bool) {
+	pool.backend.active.Add(1)
+	if u = pool.take(); u != nil {
+		err := errStale
+		// A request that may not be repeated is worth a question whether the connection still lives.
+		if c.request.idempotent || u.quiet() {
+			err = c.exchange(u)
+		}
 		if err == nil {
 			return u, nil, false
 		}
-		// Nothing is wrong with a backend that ended an idle connection. A request that
-		// may have arrived is repeated only where that does no harm.
-		unsent := err == errStale
-		if !unsent && (err == errTimeout || err == errStopped || !c.request.idempotent || c.upload.consumed) {
-			wrong = c.failureOf(u, err)
-			c.drop(u)
-			return nil, wrong, false
+		// Nothing is wrong with a backend that ended an idle connection.
+		if err != errStale && (err == errTimeout || err == errStopped || !c.request.idempotent || c.upload.consumed) {
+			return nil, c.failureOf(u, err), false
 		}
 		u.close()
 	}
-	if u, wrong = b.dial(); wrong != nil {
-		b.active.Add(-1)
-		return nil, wrong, true
+	u, err := pool.dial(&c.gaveUp, c.settings.connectTimeout)
+	if err != nil {
+		return nil, c.connectFailure(pool.backend, err), err != errStopped
 	}
-	err := c.exchange(u)
-	if err == nil {
+	if err = c.exchange(u); err == nil {
 		return u, nil, false
 	}
 	wrong = c.failureOf(u, err)
-	c.drop(u)
-	repeat = err == errStale || c.request.idempotent && !c.request.hasBody() && wrong == backendClosed
-	return nil, wrong, repeat
+	return nil, wrong, wrong == backendClosed && c.request.idempotent && !c.request.hasBody()
+}
+
+// connectFailure says what a connection that did not come about means for the client.
+func (c *client) connectFailure(b *backend, err error) *problem {
+	b.active.Add(-1)
+	if err == errStopped {
+		return clientGone
+	}
+	if !isOurs(err) {
+		b.failed(c.loop.wheel.now)
+	}
+	if err == errTimeout || err == syscall.ETIMEDOUT {
+		return connectTooLong
+	}
+	return unreachable
 }
 
 // exchange sends the request over a connection and waits for the response.
 func (c *client) exchange(u *upstream) error {
-	c.out = c.pool.get()
-	text := c.request.appendForward(c.out.data[:0], c.in.bytes(), c.address, u.backend.address)
+	out := c.pool.get()
+	text := c.request.appendForward(out.data[:0], c.in.bytes(), c.address, u.from.backend.address)
 	text = append(text, c.in.bytes()[c.request.length:c.first]...)
-	u.stop, u.upload = &c.abandoned, nil
+	u.stop = &c.gaveUp
 	c.upload.consumed, c.upload.fault = false, nil
-	c.serving.Store(u)
-	err := u.exchange(text, c.onSent)
-	if c.out != nil {
-		c.noteUnsent()
+	c.serving = u
+	err := u.send(text, c.settings.readTimeout)
+	c.pool.put(out)
+	u.from.requests.add(1)
+	if err == nil && !c.body.done {
+		c.startUpload(u)
 	}
-	if err != nil && c.upload.running {
+	if err != errTimeout && err != errStopped {
+		err = c.firstBytes(u, err)
+	}
+	if err != nil {
 		if fault := c.endUpload(); fault != nil {
 			c.upload.fault = fault
 			return errStopped
@@ -351,24 +341,31 @@ func (c *client) exchange(u *upstream) error {
 	return err
 }
 
-// noteSent is called when the first piece of the request is sent.
-func (c *client) noteSent() {
-	c.noteUnsent()
-	u := c.serving.Load()
-	u.backend.requests.Add(1)
-	if !c.body.done {
-		c.startUpload(u)
+// firstBytes waits for the start of the response. A backend that refuses a request may
+// have said why before it ended the connection, so a failure to send is not the last word.
+func (c *client) firstBytes(u *upstream, failure error) error {
+	if failure != nil {
+		u.readable = true
+	}
+	if err := c.more(u); err == nil || failure == nil {
+		return err
+	}
+	return failure
+}
+
+// more reads more of the response. The backend's time runs only when it has the whole request.
+func (c *client) more(u *upstream) error {
+	for {
+		err := u.fill(c.loop.wheel.after(c.settings.readTimeout))
+		if err != errTimeout || !c.upload.running {
+			return err
+		}
 	}
 }
 
-// noteUnsent gives the buffer of the first piece back.
-func (c *client) noteUnsent() {
-	c.pool.put(c.out)
-	c.out = nil
-}
-
-// failureOf says what the end of an exchange means for the client, and counts it against the backend.
+// failureOf closes a connection that failed, and says what that means for the client.
 func (c *client) failureOf(u *upstream, err error) *problem {
+	c.drop(u)
 	switch err {
 	case errStopped:
 		if c.upload.fault != nil {
@@ -378,60 +375,56 @@ func (c *client) failureOf(u *upstream, err error) *problem {
 	case errTimeout:
 		return responseTooLong
 	}
-	u.backend.failed()
+	u.from.backend.failed(c.loop.wheel.now)
 	return backendClosed
+}
+
+// blame counts a response that is none against its backend.
+func (c *client) blame(u *upstream) *problem {
+	c.drop(u)
+	u.from.backend.failed(c.loop.wheel.now)
+	return badResponse
 }
 
 // drop closes a connection whose request is over.
 func (c *client) drop(u *upstream) {
 	u.close()
-	u.backend.active.Add(-1)
+	u.from.backend.active.Add(-1)
 }
 
 // --- the body of a request that did not come with its head ---
 
-// upload sends the rest of a request's body while the response may already come.
+// upload sends the rest of a request's body, in a task of its own: the response may already come.
 type upload struct {
-	running  bool          // started, and not yet waited for
-	joined   chan struct{} // closed at its end
-	finished atomic.Bool   // it sends nothing more
-	bodyRead atomic.Bool   // the client has sent all of it
-
-	// Valid when it has ended.
+	running  bool
 	consumed bool     // bytes were taken that no other backend can get
 	written  bool     // the backend got all of it
 	fault    *problem // what was wrong with the client
 	rest     *buffer  // what came behind the body
+	awaited  *task    // who waits for the end
 }
 
 func (c *client) startUpload(u *upstream) {
 	t := &c.upload
-	t.running, t.joined = true, make(chan struct{})
-	t.finished.Store(false)
-	t.bodyRead.Store(false)
-	t.written, t.fault = false, nil
-	u.upload = t
-	go c.runUpload(u)
-}
-
-func (c *client) runUpload(u *upstream) {
-	t := &c.upload
-	defer close(t.joined)
-	fault := c.copyBody(u)
-	u.readUntil.Store(u.wheel.after(u.patience))
-	t.finished.Store(true)
-	if fault != nil {
-		t.fault = fault
-		c.abandon(u)
-	}
+	t.running, t.written = true, false
+	c.loop.spawn(func() {
+		t.fault = c.copyBody(u)
+		t.running = false
+		if t.fault != nil {
+			c.giveUp()
+		} else if u.read.task != nil {
+			u.read.until = c.loop.wheel.after(c.settings.readTimeout)
+		}
+		c.loop.schedule(t.awaited)
+	})
 }
 
 // copyBody copies the body to the backend; it returns what is wrong with the client.
 // What is wrong with the backend shows where its response is awaited.
 func (c *client) copyBody(u *upstream) *problem {
-	for t := &c.upload; !c.body.done; {
-		limit := c.body.readLimit(c.server.requestBytes)
-		part, err := c.borrow(c.server.streamBuffers, limit, c.wheel.after(c.server.settings.idleTimeout))
+	streams := &c.loop.streamBuffers
+	for !c.body.done {
+		part, err := c.borrow(streams, c.body.readLimit(c.loop.requestBytes), c.loop.wheel.after(c.settings.idleTimeout))
 		switch {
 		case err == errTimeout:
 			return bodyTooSlow
@@ -440,9 +433,9 @@ func (c *client) copyBody(u *upstream) *problem {
 		case err != nil:
 			return clientGone
 		}
-		t.consumed = true
+		c.upload.consumed = true
 		fault, err := c.sendPart(u, part)
-		c.server.streamBuffers.put(part)
+		streams.put(part)
 		if fault != nil || err != nil {
 			return fault
 		}
@@ -454,33 +447,29 @@ func (c *client) copyBody(u *upstream) *problem {
 // sendPart sends what belongs to the body of the bytes that were read.
 func (c *client) sendPart(u *upstream, part *buffer) (fault *problem, err error) {
 	data := part.bytes()
-	c.server.metrics.bytesIn.Add(uint64(len(data)))
+	c.metrics.bytesIn.add(len(data))
 	used, fault := c.takeBody(data)
 	if fault != nil {
 		return fault, nil
 	}
-	if c.body.done {
-		if used < len(data) {
-			c.upload.rest = c.pool.get()
-			c.upload.rest.end = copy(c.upload.rest.data, data[used:])
-		}
-		c.upload.bodyRead.Store(true)
+	if used < len(data) {
+		c.upload.rest = c.pool.get()
+		c.upload.rest.end = copy(c.upload.rest.data, data[used:])
 	}
-	return nil, u.write(data[:used], u.patience)
+	return nil, u.send(data[:used], c.settings.readTimeout)
 }
 
 // endUpload stops an upload that still runs, and returns what was wrong with the client.
 func (c *client) endUpload() *problem {
 	t := &c.upload
-	if !t.running {
-		return nil
+	if t.running {
+		c.giveUp()
+		for t.awaited = c.loop.current; t.running; {
+			c.loop.pause()
+		}
+		t.awaited = nil
+		c.gaveUp = false
 	}
-	if !t.finished.Load() {
-		c.abandon(c.serving.Load())
-	}
-	<-t.joined
-	t.running = false
-	c.abandoned.Store(false)
 	fault := t.fault
 	t.fault = nil
 	return fault
@@ -493,21 +482,18 @@ func (c *client) endUpload() *problem {
 func (c *client) deliver(u *upstream) (keep bool, wrong *problem) {
 	for {
 		if wrong := c.readResponse(u); wrong != nil {
-			c.drop(u)
 			return false, wrong
 		}
 		status := c.response.status
 		switch {
 		case status >= 200:
-			u.backend.succeeded()
+			u.from.backend.succeeded()
 			return c.passResponse(u)
 		case status == 101 && c.request.upgradeTo:
-			u.backend.succeeded()
+			u.from.backend.succeeded()
 			return c.tunnel(u)
 		case status == 101:
-			u.backend.failed()
-			c.drop(u)
-			return false, badResponse
+			return false, c.blame(u)
 		}
 		if c.passInterim(u) != nil {
 			c.drop(u)
@@ -524,8 +510,7 @@ func (c *client) readResponse(u *upstream) *problem {
 			data := u.in.bytes()
 			complete, ok := c.response.parse(data)
 			if !ok || c.response.length > maxResponseHead || !complete && len(data) >= maxResponseHead {
-				u.backend.failed()
-				return badResponse
+				return c.blame(u)
 			}
 			if complete {
 				return nil
@@ -535,7 +520,7 @@ func (c *client) readResponse(u *upstream) *problem {
 				u.in.start = streamHeadroom
 			}
 		}
-		if err := u.more(); err != nil {
+		if err := c.more(u); err != nil {
 			return c.failureOf(u, err)
 		}
 	}
@@ -573,22 +558,19 @@ func (c *client) passResponse(u *upstream) (keep bool, wrong *problem) {
 	start, end, wrong := c.relay.prepare(u.in)
 	if wrong != nil {
 		c.pool.put(scratch)
-		u.backend.failed()
-		c.drop(u)
-		return false, badResponse
+		return false, c.blame(u)
 	}
+	c.metrics.countResponse(r.status)
 	err := c.sendBefore(text, u.in, start, end)
 	c.pool.put(scratch)
-	c.server.metrics.countResponse(r.status)
 	if err == nil {
 		err = c.passBody(u, kind)
 	}
-	switch {
-	case err == errCut:
-		c.server.metrics.responsesCut.Add(1)
-		c.reset = unframed
-		fallthrough
-	case err != nil:
+	if err != nil {
+		if err == errCut {
+			c.metrics.responsesCut.add(1)
+			c.reset = unframed
+		}
 		c.drop(u)
 		return false, nil
 	}
@@ -606,8 +588,8 @@ func (c *client) sendBefore(head []byte, b *buffer, start, end int) error {
 }
 
 func (c *client) send(data []byte) error {
-	c.server.metrics.bytesOut.Add(uint64(len(data)))
-	return c.write(data, c.server.settings.idleTimeout)
+	c.metrics.bytesOut.add(len(data))
+	return c.socket.send(data, c.settings.idleTimeout)
 }
 
 // errCut: the backend failed inside the body, of which the client has seen a part.
@@ -619,12 +601,12 @@ var lastChunkBytes = []byte(lastChunk)
 func (c *client) passBody(u *upstream, kind framing) error {
 	for !c.relay.done {
 		u.release()
-		if err := u.more(); err != nil {
+		if err := c.more(u); err != nil {
 			return c.endOfBody(u, kind, err)
 		}
 		start, end, wrong := c.relay.prepare(u.in)
 		if wrong != nil {
-			u.backend.failed()
+			u.from.backend.failed(c.loop.wheel.now)
 			return errCut
 		}
 		if start < end {
@@ -646,18 +628,18 @@ func (c *client) endOfBody(u *upstream, kind framing, err error) error {
 	case err == io.EOF && kind == bodyUntilClose:
 		return nil
 	case err != errTimeout:
-		u.backend.failed()
+		u.from.backend.failed(c.loop.wheel.now)
 	}
 	return errCut
 }
 
 // part keeps the backend's connection for others, if nothing of this exchange is left on it.
 func (c *client) part(u *upstream, kind framing) {
-	u.backend.active.Add(-1)
+	u.from.backend.active.Add(-1)
 	surplus := u.in != nil && u.in.start < u.in.end
-	sent := !c.upload.running || c.upload.finished.Load() && c.upload.written
+	sent := c.body.done && !c.upload.running && (c.upload.written || !c.upload.consumed)
 	if sent && !surplus && kind != bodyUntilClose && c.response.persistent() {
-		u.backend.keep(u)
+		u.from.keep(u)
 	} else {
 		u.close()
 	}
@@ -665,7 +647,7 @@ func (c *client) part(u *upstream, kind framing) {
 
 // mayGoOn tells whether the connection can serve another request.
 func (c *client) mayGoOn() bool {
-	return c.request.persistent() && c.bodyRead() && !c.server.draining.Load()
+	return c.request.persistent() && c.bodyRead() && !c.loop.draining
 }
 
 // connectionLine says so, where the version does not say it.
@@ -681,68 +663,72 @@ func (c *client) connectionLine(keep bool) string {
 
 // --- tunnels ---
 
+// tunnel is two sockets that carry any bytes.
+type tunnel struct {
+	client   *client
+	upstream *upstream
+	lastByte int64 // when it passed, either way
+	upward   bool  // bytes of the client may still come
+}
+
 // tunnel passes bytes both ways after a switch of protocols.
 func (c *client) tunnel(u *upstream) (keep bool, wrong *problem) {
 	scratch := c.pool.get()
 	text := c.response.appendForward(scratch.data[:0], u.in.bytes(), hopToClient{connection: upgradeLine})
 	u.in.start += c.response.length
+	c.metrics.countResponse(c.response.status)
 	err := c.sendBefore(text, u.in, u.in.start, u.in.end)
 	c.pool.put(scratch)
 	u.release()
-	c.server.metrics.countResponse(c.response.status)
 	if err == nil && c.in != nil {
-		err = u.write(c.in.bytes(), u.patience)
+		err = u.send(c.in.bytes(), c.settings.readTimeout)
 		c.release()
 	}
 	if err == nil {
-		t := &tunnel{client: c, upstream: u}
-		t.alive.Store(c.wheel.now())
+		t := &tunnel{client: c, upstream: u, lastByte: c.loop.wheel.now}
 		t.run()
 	}
 	c.drop(u)
 	return false, nil
 }
 
-// tunnel is a connection of two sockets that carry any bytes.
-type tunnel struct {
-	client   *client
-	upstream *upstream
-	alive    atomic.Int64 // when a byte last passed, either way
-}
-
 func (t *tunnel) run() {
 	c, u := t.client, t.upstream
-	upward := make(chan struct{})
-	go func() {
-		t.pump(&c.socket, &u.socket, &c.server.metrics.bytesIn)
-		close(upward)
-	}()
-	t.pump(&u.socket, &c.socket, &c.server.metrics.bytesOut)
-	<-upward
+	t.upward = true
+	here := c.loop.current
+	c.loop.spawn(func() {
+		t.pump(&c.socket, &u.socket, &c.metrics.bytesIn)
+		t.upward = false
+		c.loop.schedule(here)
+	})
+	t.pump(&u.socket, &c.socket, &c.metrics.bytesOut)
+	for t.upward {
+		c.loop.pause()
+	}
 }
 
 // pump copies one way until that side ends, and then ends the other's input; a
 // failure, or silence both ways, ends both ways.
-func (t *tunnel) pump(from, to *socket, counter *atomic.Uint64) {
+func (t *tunnel) pump(from, to *socket, passed *counter) {
 	c := t.client
-	idle := c.server.settings.idleTimeout
+	idle, streams, wheel := c.settings.idleTimeout, &c.loop.streamBuffers, c.loop.wheel
 	for {
-		part, err := from.borrow(c.server.streamBuffers, streamBytes, c.wheel.after(idle))
-		if err == errTimeout && c.wheel.now() < t.alive.Load()+int64(idle) {
+		part, err := from.borrow(streams, streamBytes, wheel.after(idle))
+		if err == errTimeout && wheel.now < t.lastByte+int64(idle) {
 			continue
 		}
 		if err == io.EOF {
-			to.conn.CloseWrite()
+			to.endOutput()
 			return
 		}
 		if err == nil {
-			t.alive.Store(c.wheel.now())
-			counter.Add(uint64(len(part.bytes())))
-			err = to.write(part.bytes(), idle)
-			c.server.streamBuffers.put(part)
+			t.lastByte = wheel.now
+			passed.add(len(part.bytes()))
+			err = to.send(part.bytes(), idle)
+			streams.put(part)
 		}
 		if err != nil {
-			c.abandon(t.upstream)
+			c.giveUp()
 			return
 		}
 	}
@@ -764,7 +750,7 @@ func (c *client) reject(wrong *problem) (keep bool) {
 func (c *client) sendProblem(wrong *problem, keep bool) bool {
 	scratch := c.pool.get()
 	text := appendProblem(scratch.data[:0], wrong, c.connectionLine(keep), c.request.isHead)
-	c.server.metrics.countResponse(wrong.status)
+	c.metrics.countResponse(wrong.status)
 	err := c.send(text)
 	c.pool.put(scratch)
 	c.linger = !keep
@@ -772,7 +758,7 @@ func (c *client) sendProblem(wrong *problem, keep bool) bool {
 }
 
 var reasons = map[int]string{
-	400: "Bad Request", 405: "Method Not Allowed", 408: "Request Timeout", 413: "Content Too Large",
+	400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 408: "Request Timeout", 413: "Content Too Large",
 	414: "URI Too Long", 431: "Request Header Fields Too Large", 501: "Not Implemented", 502: "Bad Gateway",
 	503: "Service Unavailable", 504: "Gateway Timeout", 505: "HTTP Version Not Supported",
 }

@@ -37,7 +37,7 @@ func startBackend(t *testing.T, serve func(conn net.Conn, in *bufio.Reader)) str
 // startProxy runs a proxy with these options.
 func startProxy(t *testing.T, arguments ...string) (*server, string) {
 	t.Helper()
-	settings, err := parseOptions(append([]string{"--listen=127.0.0.1:0"}, arguments...))
+	settings, err := parseOptions(append([]string{"--listen=127.0.0.1:0", "--drain-timeout=0.1"}, arguments...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,8 +46,8 @@ func startProxy(t *testing.T, arguments ...string) (*server, string) {
 		t.Fatal(err)
 	}
 	s.start()
-	t.Cleanup(func() { s.listener.Close() })
-	return s, s.listener.Addr().String()
+	t.Cleanup(s.drain)
+	return s, localAddress(s.listener)
 }
 
 // echoRequests answers each request with its head and body.
@@ -110,7 +110,7 @@ func TestBigBodiesPassBothWays(t *testing.T) {
 	if err != nil || string(got) != "POST / 127.0.0.1 "+body {
 		t.Errorf("%d bytes came back, %v", len(got), err)
 	}
-	if in := s.metrics.bytesIn.Load(); in < uint64(len(body)) {
+	if in := s.sum(func(l *loop) *counter { return &l.metrics.bytesIn }); in < uint64(len(body)) {
 		t.Errorf("%d bytes were counted of %d", in, len(body))
 	}
 }
@@ -125,7 +125,7 @@ func TestTheEndOfABodyIsNeverInvented(t *testing.T) {
 	if !strings.HasSuffix(got, "3\r\nabc\r\n") {
 		t.Errorf("got %q", got)
 	}
-	if s.metrics.responsesCut.Load() != 1 {
+	if s.sum(func(l *loop) *counter { return &l.metrics.responsesCut }) != 1 {
 		t.Error("the cut was not counted")
 	}
 }
@@ -144,7 +144,7 @@ func TestProblemsAreOneLine(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	var text strings.Builder
-	s.metrics.write(&text, s.balancer.backends)
+	s.writeMetrics(&text)
 	for _, line := range []string{`requests_total{code="4xx"} 1`, `requests_total{code="5xx"} 2`, `backend_up{backend="127.0.0.1:1"} 0`} {
 		if !strings.Contains(text.String(), line+"\n") {
 			t.Errorf("no line %q in\n%s", line, &text)
@@ -183,7 +183,7 @@ func TestDrainWaitsForWhatIsUnderWay(t *testing.T) {
 		time.Sleep(300 * time.Millisecond)
 		io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
 	})
-	s, address := startProxy(t, "--backends="+slow)
+	s, address := startProxy(t, "--backends="+slow, "--drain-timeout=5")
 	idle, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)

@@ -76,7 +76,7 @@ type socket struct {
 
 	readable, writable bool // as far as we know; trying is the proof
 	ended              bool // the peer sends no more
-	broken             bool // reset, or closed in both directions
+	broken             bool // reset
 	reads              int  // without a pause
 }
 
@@ -119,14 +119,14 @@ func (s *socket) wake() {
 
 // notice takes in an event.
 func (s *socket) notice(events uint32) {
-	failed := events&(syscall.EPOLLERR|syscall.EPOLLHUP) != 0
-	s.broken = s.broken || failed
-	s.ended = s.ended || failed || events&syscall.EPOLLRDHUP != 0
+	over := events&(syscall.EPOLLERR|syscall.EPOLLHUP) != 0
+	s.broken = s.broken || events&syscall.EPOLLERR != 0
+	s.ended = s.ended || over || events&syscall.EPOLLRDHUP != 0
 	if s.ended || events&syscall.EPOLLIN != 0 {
 		s.readable = true
 		s.loop.schedule(s.read.task)
 	}
-	if failed || events&syscall.EPOLLOUT != 0 {
+	if over || events&syscall.EPOLLOUT != 0 {
 		s.writable = true
 		s.loop.schedule(s.write.task)
 	}
