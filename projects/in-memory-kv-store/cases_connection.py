@@ -136,6 +136,13 @@ CONFIG SET appendfsync no
 CONFIG GET appendfsync
 CONFIG SET appendfsync everysec
 @like -ERR CONFIG SET failed (possibly related to argument 'appendfsync') - argument(s) must be one of the following: = CONFIG SET appendfsync sometimes
+CONFIG SET maxmemory 100mb maxmemory-policy allkeys-lru
+CONFIG GET maxmemory
+CONFIG GET maxmemory-policy
+@like -ERR CONFIG SET failed (possibly related to argument 'maxmemory-policy') = CONFIG SET maxmemory 200mb maxmemory-policy nosuch
+CONFIG GET maxmemory
+CONFIG SET maxmemory 0 maxmemory 1
+CONFIG SET maxmemory 0 maxmemory-policy noeviction
 CONFIG SET nosuch 1
 CONFIG SET maxmemory
 CONFIG SET maxmemory 0 nosuch

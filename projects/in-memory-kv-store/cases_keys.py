@@ -299,6 +299,8 @@ SET aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 KEYS a*a*a*a*a*b
 KEYS *a*b
 KEYS a*a*b*
+KEYS a*a*a*a*a*a*a*a*a*a*a*a*c
+KEYS *a*a*a*a*a*a*a*a*a*a*a*a*a*b*c
 
 [randomkey-dbsize]
 RANDOMKEY

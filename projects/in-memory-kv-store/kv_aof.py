@@ -246,6 +246,42 @@ def reload_deadlines(lab: Lab) -> None:
     compare_dumps("data set after a restart", expected, dump_after_start(lab, path))
 
 
+@checks.named("aof/reload/changed-before-they-died")
+def reload_changed(lab: Lab) -> None:
+    """The log is replayed as it was written: a key is dead only at its end, not in the middle of the replay.
+
+    Whoever drops dead keys while replaying makes INCR, RPUSH or SET KEEPTTL create an immortal key, and loses what
+    PERSIST had saved.
+    """
+    path = lab.folder() / "kv.aof"
+    with logging_lane(lab, path) as (lane, client):
+        for line in CHANGED_LINES:
+            client.ask(*line.split())
+        lane.kill()
+    expect(b"saved" in path.read_bytes(), "the log does not have what was written")
+    time.sleep(CHANGED_LIFE_MS / 1000 + 0.1)
+    left = dump_after_start(lab, path)
+    expect_equal(
+        "keys that PERSIST or a longer life saved", [b"longer", b"moved", b"saved", b"saved-list"], sorted(left)
+    )
+    expect_equal("content of the saved list", [b"a", b"b"], left[b"saved-list"][1])
+
+
+CHANGED_LIFE_MS = 600
+CHANGED_LINES = [
+    line.replace("LIFE", str(CHANGED_LIFE_MS))
+    for line in (
+        *("SET n 5 PX LIFE", "INCR n", "SET f 1.5 PX LIFE", "INCRBYFLOAT f 0.25", "SET s a PX LIFE", "APPEND s b"),
+        *("SET r a PX LIFE", "SETRANGE r 3 x", "RPUSH l a", "PEXPIRE l LIFE", "RPUSH l b", "HSET h f v"),
+        *("PEXPIRE h LIFE", "HINCRBY h n 1", "SADD t a", "PEXPIRE t LIFE", "SADD t b", "ZADD z 1 a", "PEXPIRE z LIFE"),
+        *("ZINCRBY z 1 b", "SET k a PX LIFE", "SET k b KEEPTTL", "SET old a PX LIFE", "RENAME old new"),
+        *("SET c a PX LIFE", "COPY c c2", "SET saved a PX LIFE", "PERSIST saved", "RPUSH saved-list a"),
+        *("PEXPIRE saved-list LIFE", "RPUSH saved-list b", "PERSIST saved-list", "SET longer a PX LIFE"),
+        *("PEXPIRE longer 100000", "SET x a PX LIFE", "PERSIST x", "RENAME x moved"),
+    )
+]
+
+
 @checks.named("aof/created-when-absent")
 def created_when_absent(lab: Lab) -> None:
     """An absent file is created, an empty one is a store without keys."""

@@ -567,6 +567,31 @@ def large_collections(lab: Lab) -> None:
         pair.compare()
 
 
+def many_arguments(lab: Lab) -> None:
+    """Commands of a hundred thousand arguments."""
+    with lab.pair() as pair:
+        numbers = range(50_000)
+        pair.same("MSET", *(word for n in numbers for word in (f"k{n}", n)))
+        pair.same("MGET", *(f"k{n}" for n in numbers))
+        pair.same("EXISTS", *(f"k{n}" for n in numbers))
+        pair.same("SADD", "set", *numbers)
+        pair.same("SMISMEMBER", "set", *range(0, 100_000, 3))
+        pair.same("HSET", "hash", *(word for n in numbers for word in (f"f{n}", n)))
+        pair.same("HMGET", "hash", *(f"f{n}" for n in numbers))
+        pair.same("RPUSH", "list", *numbers)
+        pair.same("ZADD", "zset", *(word for n in numbers for word in (n / 8, f"m{n}")))
+        pair.same("LRANGE", "list", 0, -1)
+        pair.same("ZRANGE", "zset", 0, -1, "WITHSCORES")
+        pair.same("SREM", "set", *range(0, 50_000, 2))
+        pair.same("HDEL", "hash", *(f"f{n}" for n in range(0, 50_000, 2)))
+        pair.same("ZREM", "zset", *(f"m{n}" for n in range(0, 50_000, 2)))
+        pair.same("SCARD", "set")
+        pair.same("HLEN", "hash")
+        pair.same("ZCARD", "zset")
+        pair.same("DEL", *(f"k{n}" for n in numbers))
+        pair.same("DBSIZE")
+
+
 def self_consistent_scan_error(lab: Lab) -> None:
     """A bad cursor or option is refused as redis refuses it, for all three scans."""
     with lab.pair() as pair:
@@ -614,6 +639,7 @@ def add_tables() -> None:
     checks.add("data/binary-keys", binary_keys)
     checks.add("data/huge-values", huge_values)
     checks.add("data/long-pipeline", long_pipeline)
+    checks.add("data/many-arguments", many_arguments)
     checks.add("data/large-collections", large_collections)
     checks.add("scan/refused", self_consistent_scan_error)
 

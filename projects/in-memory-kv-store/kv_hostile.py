@@ -20,6 +20,9 @@ BOUND_BYTES = 64 * MEGABYTE
 SLOW_SECONDS = 2.0
 """A server that waits for one client keeps the others waiting for longer than this; a busy machine does not."""
 IDLE_CLIENTS = 1000
+WAKES_PER_SECOND = 50
+"""Ten for the store, the rest for the housekeeping of a runtime."""
+IDLE_SHARE = 0.03
 
 checks = Checks()
 
@@ -216,7 +219,7 @@ def reset_in_the_middle(lab: Lab) -> None:
             vanishing.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             vanishing.close()
         expect_equal("PING of another client", b"+PONG\r\n", client.raw("PING"))
-        eventually(lambda: lane.open_files() <= files + 1, 5, "the sockets of 100 vanished clients are closed")
+        eventually(lambda: lane.open_files() <= files + 1, 10, "the sockets of 100 vanished clients are closed")
 
 
 @checks.named("hostile/ends-without-reading")
@@ -272,12 +275,17 @@ def idle_store(lab: Lab) -> None:
     """An idle store, also one with keys that will expire, wakes about ten times a second."""
     with lab.own_lane() as lane, lane.client() as client:
         client.pipeline([command("SET", f"k{n}", "v", "EX", 1000) for n in range(10_000)])
-        time.sleep(0.5)
-        wakes, spent = lane.wake_ups(), lane.cpu_seconds()
-        time.sleep(2.0)
-        wakes, spent = lane.wake_ups() - wakes, lane.cpu_seconds() - spent
-        expect(wakes <= 100, f"{wakes / 2:.0f} wake-ups a second when idle")
-        expect(spent <= 0.06, f"{spent / 2 * 100:.0f} % of a processor when idle")
+        least, spent = 1 << 30, 1.0
+        for _ in range(5):  # the calmest second counts: others may disturb this machine
+            time.sleep(0.3)
+            wakes_before, spent_before = lane.wake_ups(), lane.cpu_seconds()
+            time.sleep(1.0)
+            least = min(least, lane.wake_ups() - wakes_before)
+            spent = min(spent, lane.cpu_seconds() - spent_before)
+            if least <= WAKES_PER_SECOND and spent <= IDLE_SHARE:
+                return
+        expect(least <= WAKES_PER_SECOND, f"{least} wake-ups a second when idle, allowed {WAKES_PER_SECOND}")
+        expect(spent <= IDLE_SHARE, f"{spent:.0%} of a processor when idle")
 
 
 @checks.named("hostile/spliced-replies")

@@ -45,9 +45,12 @@ TIMED = {b"SET", b"SETEX", b"PSETEX", b"GETEX", b"EXPIRE", b"PEXPIRE", b"EXPIREA
 class Picker:
     """Draws arguments."""
 
+    series = 1
+    """Another number gives other random checks (--series)."""
+
     def __init__(self, seed: object, *, keys: int = 6, members: int = 40, nasty: float = 0.0) -> None:
         """Start a sequence that a seed defines."""
-        self.rng = random.Random(f"in-memory-kv-store {seed}")
+        self.rng = random.Random(f"in-memory-kv-store {Picker.series} {seed}")
         self.keys = keys
         self.members = members
         self.nasty = nasty

@@ -1,6 +1,6 @@
 """Proves a lane of in-memory-kv-store right, beside redis-server 7.0.
 
-    python oracle.py --program PATH --data DIR --out DIR [--only GLOB] [--list] [--seconds N]
+    python oracle.py --program PATH --data DIR --out DIR [--only GLOB] [--list] [--seconds N] [--series N]
 
 It starts the lane's program and redis-server itself, on loopback and unix sockets under $TMPDIR, asks both the same,
 kills both, and writes OUT/report.json: {"checks": [{"name": "area/what", "failure": null or "one line"}]}. Exit code 0
@@ -43,6 +43,7 @@ import kv_process
 import kv_protocol
 import kv_scan
 from kv_checks import Check, Lab, outcome
+from kv_picks import Picker
 from kv_servers import missing_tools
 from kv_wire import Client
 
@@ -93,6 +94,7 @@ def main() -> int:
     parser.add_argument("--only", default="*", metavar="GLOB")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--series", type=int, default=1, help="other random streams; 1 is what the harness asks")
     options = parser.parse_args()
     chosen = all_checks(options.only)
     if options.list:
@@ -104,6 +106,7 @@ def main() -> int:
         print(f"oracle: not installed: {', '.join(missing)} (packages redis-server and redis-tools)", file=sys.stderr)
         return 2
     kv_hostile.raise_file_limit()
+    Picker.series = options.series
     with tempfile.TemporaryDirectory(prefix="kv-") as temporary:
         lab = Lab(options.program.resolve(), options.data.resolve(), Path(temporary))
         try:

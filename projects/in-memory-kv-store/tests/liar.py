@@ -165,10 +165,11 @@ def serve(words: list[str], lie: str) -> int:
     if lie == "noeviction-evicts" and "--maxmemory-policy" not in rest:
         rest += ["--maxmemory-policy", new]
     planted_in_file(rest, lie)
-    with subprocess.Popen([sys.executable, str(ADAPTER), *rest], stdout=subprocess.PIPE, text=True) as child:
+    started = [sys.executable, str(ADAPTER), *rest]
+    with subprocess.Popen(started, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
         assert child.stdout is not None
         if not child.stdout.readline():
-            return child.wait()
+            return plain(words, lie)
         if lie == "keeps-expired":
             slow_cleaner(inner)
         told = []
