@@ -314,13 +314,6 @@ func (o *reply) double(value float64) {
 	o.bulk(appendDouble(room[:0], value))
 }
 
-func (o *reply) bulks(texts ...string) {
-	o.array(len(texts))
-	for _, text := range texts {
-		o.bulkString(text)
-	}
-}
-
 // appendBulk is also how the log writes arguments.
 func appendBulk(out, text []byte) []byte {
 	out = append(out, '$')
