@@ -269,10 +269,13 @@ pub fn copy(call: &mut Call<'_>) -> Outcome {
 
 /// There is one database, with the number 0.
 pub fn check_database(number: &[u8]) -> Outcome {
-    let number = parse_i64(number).and_then(|number| i32::try_from(number).ok());
-    match number.ok_or(NOT_INTEGER)? {
-        0 => Ok(()),
-        _ => Err(Refusal::Text("ERR DB index is out of range")),
+    let number = parse_i64(number).ok_or(NOT_INTEGER)?;
+    match i32::try_from(number) {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(Refusal::Text("ERR DB index is out of range")),
+        Err(_) => Err(Refusal::Text(
+            "ERR value is out of range, value must between -2147483648 and 2147483647",
+        )),
     }
 }
 

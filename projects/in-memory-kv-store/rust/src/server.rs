@@ -68,7 +68,6 @@ pub fn serve(options: &Options) -> Result<()> {
     raise_file_limit(options.max_clients + listeners.len());
     let mut engine = load_engine(options)?;
     engine.server.tcp_port = listeners.iter().find_map(Listener::tcp_port).unwrap_or(0);
-    announce(&listeners)?;
     let mut engines = run_workers(options, &listeners, engine)?;
     engines
         .with(|engine| engine.store.log.close())
@@ -79,31 +78,35 @@ pub fn serve(options: &Options) -> Result<()> {
         })
 }
 
-/// Runs the first worker here and the others on threads of their own; gives the engine back.
+/// Runs the first worker here and the others on threads of their own; gives the engine back. All
+/// is ready for clients and signals before the listeners are announced.
 fn run_workers(options: &Options, listeners: &Arc<[Listener]>, engine: Engine) -> Result<Engines> {
+    let make_worker = |number, engine| Worker::new(number, options, Arc::clone(listeners), engine);
     if options.threads == 1 {
-        let engine = Engines::Own(Box::new(engine));
-        return Worker::new(0, options, Arc::clone(listeners), engine)?.run();
+        let worker = make_worker(0, Engines::Own(Box::new(engine)))?;
+        announce(listeners)?;
+        return worker.run();
     }
     let engine = Arc::new(Mutex::new(engine));
-    let worker = |number| {
-        let engine = Engines::Shared(Arc::clone(&engine));
-        Worker::new(number, options, Arc::clone(listeners), engine)
-    };
+    let mut workers = (0..options.threads)
+        .map(|number| make_worker(number, Engines::Shared(Arc::clone(&engine))))
+        .collect::<Result<Vec<_>>>()?;
+    announce(listeners)?;
     let mut others = Vec::new();
-    for number in 1..options.threads {
-        let worker = worker(number)?;
-        let builder = std::thread::Builder::new().name(format!("worker-{number}"));
+    for worker in workers.drain(1..) {
+        let builder = std::thread::Builder::new().name(format!("worker-{}", worker.number));
         let spawned = builder.spawn(move || worker.run());
         others.push(spawned.map_err(|error| system_failure("a thread", &error))?);
     }
-    let engine = worker(0)?.run()?;
+    for worker in workers {
+        worker.run()?;
+    }
     for other in others {
         other
             .join()
             .map_err(|_| machine_failure("a thread ended by itself"))??;
     }
-    Ok(engine)
+    Ok(Engines::Shared(engine))
 }
 
 /// The first signal that ends the server arms the second, which ends the process at once: what
