@@ -265,3 +265,80 @@ impl Worker {
         self.clients[id].phase = Phase::Dead;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An exchange whose head was sent to a backend.
+    fn sent(is_idempotent: bool, has_body_in_outbox: bool) -> Exchange {
+        Exchange {
+            is_idempotent,
+            has_body_in_outbox,
+            is_replayable: true,
+            retries_left: 1,
+            ..Exchange::default()
+        }
+    }
+
+    #[test]
+    fn only_what_is_safe_is_tried_again() {
+        let refused = Trouble::Connect(Errno::CONNREFUSED);
+        for (exchange, trouble, expected) in [
+            (sent(true, false), Trouble::Closed, true),
+            (sent(true, true), Trouble::Closed, false),
+            (sent(false, false), Trouble::Closed, false),
+            (sent(false, true), refused, true),
+            (sent(false, true), Trouble::ConnectTimeout, true),
+            (sent(true, false), Trouble::ReadTimeout, false),
+            (sent(true, false), Trouble::BadResponse("test"), false),
+            (sent(true, false), Trouble::NoResources, false),
+        ] {
+            assert_eq!(
+                exchange.may_retry(trouble),
+                expected,
+                "{trouble:?} {exchange:?}"
+            );
+            let answered = Exchange {
+                has_response_byte: true,
+                ..exchange
+            };
+            assert!(!answered.may_retry(trouble) && !answered.may_replay(trouble));
+            let tired = Exchange {
+                has_response_byte: false,
+                retries_left: 0,
+                ..answered
+            };
+            assert!(!tired.may_retry(trouble));
+        }
+    }
+
+    #[test]
+    fn a_stale_connection_is_replaced_where_that_is_safe() {
+        assert!(
+            sent(true, true).may_replay(Trouble::Closed),
+            "a PUT is there as a whole"
+        );
+        assert!(
+            sent(false, true).may_replay(Trouble::Closed),
+            "nothing of it was sent"
+        );
+        assert!(!sent(true, false).may_replay(Trouble::ReadTimeout));
+        let streamed = Exchange {
+            is_replayable: false,
+            ..sent(true, true)
+        };
+        assert!(!streamed.may_replay(Trouble::Closed));
+    }
+
+    #[test]
+    fn the_blame_goes_where_it_belongs() {
+        assert!(Trouble::of_connect(Errno::CONNREFUSED).is_failure_of_backend());
+        assert!(!Trouble::of_connect(Errno::MFILE).is_failure_of_backend());
+        assert_eq!(Trouble::of_connect(Errno::ADDRNOTAVAIL).status(), 503);
+        assert_eq!(
+            (Trouble::Closed.status(), Trouble::ReadTimeout.status()),
+            (502, 504)
+        );
+    }
+}

@@ -19,7 +19,7 @@ const MAX_RESPONSE_HEAD_BYTES: usize = 65_536;
 const COPIED_BYTES: usize = 4_096;
 
 /// With a response head comes at most so much of the body: the rest of a long one is better spliced.
-const FIRST_READ_BYTES: usize = 16_384;
+const FIRST_READ_BYTES: usize = 8_192;
 
 /// Shorter rests of bodies are not worth a pipe.
 const MIN_SPLICE_BYTES: u64 = 16_384;
@@ -467,7 +467,8 @@ impl Worker {
         let client = &mut self.clients[id];
         let exchange = &mut client.exchange;
         let is_request_done = exchange.request.is_done();
-        let is_in_step = exchange.is_reusable && is_request_done && exchange.outbox.is_flushed();
+        let is_sent = is_request_done && exchange.outbox.is_flushed() && !exchange.is_upload_broken;
+        let is_in_step = exchange.is_reusable && is_sent;
         if let Some(backend) = exchange.backend {
             self.shared.backends.note_success(backend);
         }

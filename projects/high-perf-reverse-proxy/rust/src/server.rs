@@ -351,7 +351,18 @@ impl Worker {
             }
             self.on_time();
         }
+        self.cut_unfinished();
         Ok(())
+    }
+
+    /// What is not finished when the time to drain is over must not look finished.
+    fn cut_unfinished(&mut self) {
+        let ids: Vec<usize> = self.clients.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            if self.clients[id].phase == Phase::Exchange {
+                self.cut(id);
+            }
+        }
     }
 
     fn is_over(&self) -> bool {
