@@ -140,6 +140,7 @@ SIMPLE: dict[str, Callable[[Any], Check]] = {
     "maximum": lambda wanted: _number(lambda value: value <= wanted),
     "exclusiveMinimum": lambda wanted: _number(lambda value: value > wanted),
     "minItems": lambda wanted: lambda value: type(value) is not list or len(value) >= wanted,
+    "maxItems": lambda wanted: lambda value: type(value) is not list or len(value) <= wanted,
     "minProperties": lambda wanted: lambda value: type(value) is not dict or len(value) >= wanted,
     "uniqueItems": lambda wanted: _unique if wanted else lambda _: True,
     "required": lambda wanted: lambda value: type(value) is not dict or all(name in value for name in wanted),
