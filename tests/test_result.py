@@ -50,7 +50,7 @@ def test_write_refuses_to_overwrite(tmp_path: Path) -> None:
     assert leftovers(tmp_path) == []
 
 
-@pytest.mark.parametrize("change", [{"schema_version": 2}, {"surprise": 1}, {"created_at": "2026-02-30T00:00:00Z"}])
+@pytest.mark.parametrize("change", [{"schema_version": 3}, {"surprise": 1}, {"created_at": "2026-02-30T00:00:00Z"}])
 def test_write_refuses_what_it_would_not_read(tmp_path: Path, change: dict[str, Any]) -> None:
     """An invalid tree is never stored."""
     with pytest.raises(ResultError):
@@ -82,5 +82,6 @@ def test_load_lists_every_problem(tmp_path: Path) -> None:
 
 
 def test_the_schema_and_the_code_name_the_same_version() -> None:
-    """The version that the code writes is the one that the schema asks for."""
-    assert json.loads(SCHEMA_PATH.read_text())["properties"]["schema_version"]["const"] == result.SCHEMA_VERSION
+    """The version that the code writes is the newest that the schema takes, and older files stay readable."""
+    known = json.loads(SCHEMA_PATH.read_text())["properties"]["schema_version"]["enum"]
+    assert known == list(range(1, result.SCHEMA_VERSION + 1))
