@@ -653,17 +653,7 @@ func (r *responseHead) appendForward(out, data []byte, hop hopToClient) []byte {
 	via, named := r.last(fieldVia), !hop.chunked
 	for i := range r.fields {
 		f := &r.fields[i]
-		switch f.kind {
-		case fieldDropped, fieldConnection, fieldTransferEncoding:
-		case fieldVia:
-			if i != via {
-				continue
-			}
-		case fieldUpgrade:
-			if r.status == 101 {
-				continue
-			}
-		default:
+		if r.passes(f) || f.kind == fieldVia && i != via {
 			continue
 		}
 		out = append(out, data[from:f.start]...)
@@ -685,6 +675,17 @@ func (r *responseHead) appendForward(out, data []byte, hop hopToClient) []byte {
 	}
 	out = append(out, hop.connection...)
 	return append(out, "\r\n"...)
+}
+
+// passes tells whether a line goes on as it stands.
+func (r *responseHead) passes(f *field) bool {
+	switch f.kind {
+	case fieldDropped, fieldConnection, fieldTransferEncoding, fieldVia:
+		return false
+	case fieldUpgrade:
+		return r.status == 101
+	}
+	return true
 }
 
 // --- bytes ---

@@ -19,6 +19,7 @@ const (
 	acceptPause     = 50 * time.Millisecond // when the machine has no descriptors left
 	acceptsAtOnce   = 64
 	eventsAtOnce    = 256
+	quietRounds     = 20 // without an event, interrupted or not: then there is no traffic
 	maxTurningAway  = 256 // connections of a loop that are told 503 at once; more are just closed
 	maxAdmins       = 64
 	listenBacklog   = 4096
@@ -30,6 +31,7 @@ const (
 const (
 	listenerPlace = -1
 	adminPlace    = -2
+	callPlace     = -3
 )
 
 // server is the whole proxy. What it holds is shared by its loops, one for each thread.
@@ -105,6 +107,9 @@ func (s *server) start() {
 // have the drain time-out to finish.
 func (s *server) drain() {
 	s.draining.Store(true)
+	for _, l := range s.loops {
+		syscall.Write(l.call, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	}
 	for _, l := range s.loops {
 		<-l.done
 	}
@@ -210,6 +215,7 @@ func isOurs(err error) bool {
 type loop struct {
 	server  *server
 	epoll   int
+	call    int // an eventfd that wakes the loop for the server
 	events  [eventsAtOnce]syscall.EpollEvent
 	wheel   *wheel
 	metrics metrics
@@ -222,6 +228,8 @@ type loop struct {
 	scheduled []*task // to be resumed in this round
 	patient   []*task // to be resumed in the next round
 	current   *task
+
+	quietRounds int // since the last event
 
 	requestBytes                  int
 	requestBuffers, streamBuffers bufferPool
@@ -241,8 +249,19 @@ type watched struct {
 
 func newLoop(s *server) (*loop, error) {
 	epoll, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	call, _, code := syscall.Syscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
+	if code != 0 {
+		return nil, code
+	}
+	event := syscall.EpollEvent{Events: syscall.EPOLLIN | -syscall.EPOLLET, Fd: callPlace}
+	if err := syscall.EpollCtl(epoll, syscall.EPOLL_CTL_ADD, int(call), &event); err != nil {
+		return nil, err
+	}
 	o := s.settings
-	l := &loop{server: s, epoll: epoll, done: make(chan struct{}), clients: map[*client]struct{}{}}
+	l := &loop{server: s, epoll: epoll, call: int(call), done: make(chan struct{}), clients: map[*client]struct{}{}}
 	shortest := min(o.readTimeout, o.idleTimeout, o.headerTimeout, o.connectTimeout, o.healthTimeout, o.healthInterval)
 	l.wheel = newWheel(shortest, l.schedule)
 	l.requestBytes = o.maxHeaderBytes + requestSlack
@@ -252,21 +271,19 @@ func newLoop(s *server) (*loop, error) {
 		// Each loop has its share, rounded up.
 		l.pools = append(l.pools, &idlePool{backend: b, loop: l, size: (o.poolSize + o.threads - 1) / o.threads})
 	}
-	return l, err
+	return l, nil
 }
 
 func (l *loop) run() {
 	for !l.over() {
-		timeout := l.wheel.untilTick()
-		if len(l.patient) > 0 {
-			timeout = 0
-		}
-		count := l.waitForEvents(timeout)
+		count := l.waitForEvents()
 		l.wheel.now = int64(time.Since(l.wheel.started))
+		l.keepHouse()
+		// First all events, then what follows from them: a connection that has ended is not used again.
 		for i := range count {
 			l.dispatch(&l.events[i])
-			l.runTasks()
 		}
+		l.runTasks()
 		// Only now: what has come in time is in time, however late we look.
 		l.wheel.advance(l.wheel.now)
 		for _, t := range l.patient {
@@ -274,26 +291,43 @@ func (l *loop) run() {
 		}
 		l.patient = l.patient[:0]
 		l.runTasks()
-		l.keepHouse()
 	}
 	close(l.done)
 }
 
 // waitForEvents sleeps until something happens.
 //
-// The scheduler is not told that this thread sleeps. It would pass our processor on and
-// wake other threads at each wait, which costs more than a request does; so it takes us
-// for a goroutine that works long, and interrupts the wait by a signal every 10 ms. Then
-// the goroutines that are not ours have their turn: they take signals, no requests.
-func (l *loop) waitForEvents(timeout time.Duration) int {
-	milliseconds := (max(timeout, 0) + time.Millisecond - 1) / time.Millisecond
-	// The events are in the loop, which stays alive to the end of the call.
-	n, _, code := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(l.epoll), uintptr(unsafe.Pointer(&l.events[0])), eventsAtOnce,
-		uintptr(milliseconds), 0, 0)
-	if code != 0 {
-		return 0 // interrupted
+// While there is traffic the scheduler is not told that this thread sleeps. It would pass
+// our processor on and wake other threads at each wait, which costs more than a request
+// does; so it takes us for a goroutine that works long, and interrupts the wait by a
+// signal every 10 ms. Then the goroutines that are not ours have their turn: they take
+// signals, no requests. Where there is no traffic we sleep as the scheduler wants it.
+func (l *loop) waitForEvents() (count int) {
+	if l.quietRounds >= quietRounds && len(l.patient) == 0 {
+		count, _ = syscall.EpollWait(l.epoll, l.events[:], milliseconds(l.wheel.untilVisit()))
+	} else {
+		timeout := 0
+		if len(l.patient) == 0 {
+			timeout = milliseconds(l.wheel.untilTick())
+		}
+		// The events are in the loop, which stays alive to the end of the call.
+		n, _, code := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(l.epoll), uintptr(unsafe.Pointer(&l.events[0])), eventsAtOnce,
+			uintptr(timeout), 0, 0)
+		if code == 0 {
+			count = int(n)
+		}
 	}
-	return int(n)
+	if count > 0 || len(l.patient) > 0 {
+		l.quietRounds = 0
+	} else {
+		l.quietRounds++
+	}
+	return max(count, 0)
+}
+
+// milliseconds rounds up, so that who sleeps so long does not wake too early.
+func milliseconds(d time.Duration) int {
+	return int((max(d, 0) + time.Millisecond - 1) / time.Millisecond)
 }
 
 // watch asks for the events of a connection: all of them, once, each when it happens.
@@ -336,6 +370,9 @@ func (l *loop) dispatch(event *syscall.EpollEvent) {
 		l.accept(l.server.listener, l.admit)
 	case event.Fd == adminPlace:
 		l.accept(l.server.admin, l.admitAdmin)
+	case event.Fd == callPlace:
+		l.kept = -1 // there is something to do in the house
+		l.keepHouse()
 	default:
 		if w := l.watched[event.Fd]; w.socket != nil && w.turn == event.Pad {
 			w.socket.notice(event.Events)
@@ -345,11 +382,11 @@ func (l *loop) dispatch(event *syscall.EpollEvent) {
 
 // keepHouse does what is due now and then.
 func (l *loop) keepHouse() {
-	if l.kept == l.wheel.visited {
+	now := l.wheel.now
+	if l.kept == now/int64(tick) {
 		return
 	}
-	l.kept = l.wheel.visited
-	now := l.wheel.now
+	l.kept = now / int64(tick)
 	if l == l.server.loops[0] {
 		for _, b := range l.server.balancer.backends {
 			b.readmit(now)
@@ -379,7 +416,6 @@ func (l *loop) beginDrain() {
 	for c := range l.clients {
 		c.wake()
 	}
-	l.runTasks()
 }
 
 // over tells whether the loop has drained, or has no time left for that.

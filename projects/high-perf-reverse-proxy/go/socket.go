@@ -261,20 +261,30 @@ func (s *socket) resetOnClose() {
 // receive reads what is there, at most as much as fits.
 func receive(fd int, into []byte) (int, error) {
 	// The slice is not empty: its first byte exists, and it stays alive to the end of the call.
-	n, _, code := syscall.RawSyscall(syscall.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(into))), uintptr(len(into)))
-	if code != 0 {
-		return 0, code
+	for {
+		n, _, code := syscall.RawSyscall(syscall.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(into))), uintptr(len(into)))
+		switch code {
+		case 0:
+			return int(n), nil
+		case syscall.EINTR:
+		default:
+			return 0, code
+		}
 	}
-	return int(n), nil
 }
 
 // send sends as much as fits. A peer that is gone is an error and no signal.
 func send(fd int, data []byte) (int, error) {
 	// As above: the slice stays alive to the end of the call.
-	n, _, code := syscall.RawSyscall6(syscall.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(data))), uintptr(len(data)),
-		syscall.MSG_NOSIGNAL, 0, 0)
-	if code != 0 {
-		return 0, code
+	for {
+		n, _, code := syscall.RawSyscall6(syscall.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(data))), uintptr(len(data)),
+			syscall.MSG_NOSIGNAL, 0, 0)
+		switch code {
+		case 0:
+			return int(n), nil
+		case syscall.EINTR:
+		default:
+			return 0, code
+		}
 	}
-	return int(n), nil
 }

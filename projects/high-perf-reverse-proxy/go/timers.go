@@ -50,6 +50,15 @@ func newWheel(shortest time.Duration, ring func(*task)) *wheel {
 // after is the deadline of something that may take so long.
 func (w *wheel) after(timeout time.Duration) int64 { return w.now + int64(timeout) }
 
+// untilVisit is the time until an alarm may ring, at most the longest horizon.
+func (w *wheel) untilVisit() time.Duration {
+	turn := w.visited + 1
+	for last := w.visited + wheelSlots; turn < last && w.slots[turn%wheelSlots].next == &w.slots[turn%wheelSlots]; {
+		turn++
+	}
+	return min(time.Duration(turn*int64(tick)-w.now), longestHorizon)
+}
+
 // untilTick is the time that is left of the current tick.
 func (w *wheel) untilTick() time.Duration {
 	return time.Duration((w.visited+1)*int64(tick) - w.now)

@@ -177,20 +177,21 @@ func cmdClientList(c *call) {
 }
 
 func (c *call) describe(out *strings.Builder, cl *client) {
-	flags, queued, name := "N", -1, cl.lastName
+	flags, queued, name := "N", -1, "NULL"
 	if cl.inMulti {
 		flags, queued = "x", len(cl.queue)
 	}
-	if cl == c.client {
-		name = c.command.name
+	if cl.last != nil {
+		name = cl.last.name
 	}
-	if name == "" {
-		name = "NULL"
+	var in, unsent []byte
+	if cl.loop == c.client.loop { // buffers are their loop's own, outside the lock on the store
+		in, unsent = cl.in, cl.unsent
 	}
 	fmt.Fprintf(out, "id=%d addr=%s laddr=%s fd=%d name=%s age=%d idle=%d flags=%s db=0 sub=0 psub=0 ssub=0 multi=%d "+
 		"qbuf=%d qbuf-free=%d obl=0 oll=%d omem=%d events=r cmd=%s user=default redir=-1 resp=2\n",
 		cl.id, cl.address, cl.local, cl.fd, cl.name, (c.now-cl.since)/1000, (c.now-cl.lastUsed)/1000, flags, queued,
-		len(cl.in), cap(cl.in)-len(cl.in), min(len(cl.unsent), 1), cap(cl.unsent), name)
+		len(in), cap(in)-len(in), min(len(unsent), 1), cap(unsent), name)
 }
 
 // --- COMMAND

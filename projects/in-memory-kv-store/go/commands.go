@@ -333,7 +333,7 @@ func (c *call) execute(args [][]byte) {
 		c.refuse(cmd, refusal)
 		return
 	}
-	c.args = args
+	c.args, c.client.last = args, cmd
 	if c.client.inMulti && cmd.flags&flagNotQueued == 0 {
 		c.client.enqueue(cmd, args)
 		c.out.simple(textQueued)
@@ -462,5 +462,21 @@ func (c *call) isKind(r ref, want kind) bool {
 func (c *call) deleteIfEmpty(count int64, key []byte, hash uint64, slot *uint64) {
 	if count == 0 {
 		c.delete(key, hash, slot)
+	}
+}
+
+// keptElements is how much room of a rare large command stays.
+const keptElements = 4096
+
+// trim drops the room that a large command has needed.
+func (c *call) trim() {
+	if cap(c.text) > keptBufferBytes {
+		c.text = nil
+	}
+	if cap(c.found) > keptElements {
+		c.found = nil
+	}
+	if cap(c.args) > keptElements {
+		c.args = nil
 	}
 }

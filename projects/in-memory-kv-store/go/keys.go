@@ -295,7 +295,7 @@ func (c *call) selectable(index int) bool {
 	number, ok := c.integer(index)
 	if ok && number != 0 {
 		if number != int64(int32(number)) {
-			c.out.fail(textNotInteger)
+			c.out.fail("ERR value is out of range, value must between -2147483648 and 2147483647")
 		} else {
 			c.out.fail("ERR DB index is out of range")
 		}

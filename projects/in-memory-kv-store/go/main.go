@@ -91,7 +91,7 @@ func run(arguments []string) error {
 
 // serve opens the store and the addresses and serves until a signal or SHUTDOWN.
 func serve(o *options) error {
-	setThreads(o.threads)
+	setThreads(o)
 	s, err := newStore()
 	if err != nil {
 		return err

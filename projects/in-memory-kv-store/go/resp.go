@@ -44,7 +44,9 @@ const noBulk = -1
 // reset is for the next command.
 func (p *parser) reset() {
 	p.position, p.missing, p.inline = 0, 0, false
-	p.bounds = p.bounds[:0]
+	if p.bounds = p.bounds[:0]; cap(p.bounds) > keptElements {
+		p.bounds = nil
+	}
 }
 
 // arguments are the parts of a complete command; they share its memory.
@@ -267,9 +269,11 @@ func (o *reply) ok() { o.b = append(o.b, "+OK\r\n"...) }
 
 func (o *reply) simple(text string) { o.line('+', text) }
 
+var withoutLineEnds = strings.NewReplacer("\r", " ", "\n", " ")
+
 // fail tells an error; line ends inside would end the reply.
 func (o *reply) fail(text string) {
-	o.line('-', strings.NewReplacer("\r", " ", "\n", " ").Replace(text))
+	o.line('-', withoutLineEnds.Replace(text))
 }
 
 func (o *reply) number(kind byte, value int64) {

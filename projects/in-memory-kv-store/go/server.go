@@ -2,13 +2,11 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 	"unsafe"
 
@@ -16,21 +14,13 @@ import (
 )
 
 const (
-	inputBytes      = 64 << 10 // one read
-	smallInputBytes = 4 << 10  // of a client's own buffer at first
-	keptInputBytes  = 64 << 10 // a larger one is dropped when it is empty
-	spareBuffers    = 64       // kept by a loop for the next client that needs one
-	flushBytes      = 64 << 10 // replies are sent when there are so many
-	unsentLimit     = 1 << 20  // a client that has so much to read is not served until it has read
-	eventsAtOnce    = 256
-	busyWaitMS      = 1
-	acceptsAtOnce   = 64
-	backlog         = 511
-	keepAliveSecs   = 300
-	droppedLimit    = 16 << 20 // of large buffers, before the collector is asked to give memory back
+	eventsAtOnce = 256
+	busyWaitMS   = 1
+	drainReads   = 64       // of what a client had sent before the end
+	droppedLimit = 16 << 20 // of large buffers, before the collector is asked to give memory back
 
 	tickInterval = 100 * time.Millisecond
-	busyInterval = 10 * time.Millisecond // between ticks while there is more to expire
+	busyInterval = 10 * time.Millisecond // between ticks while there is more to expire or to free
 )
 
 // server is the store and the threads that serve it.
@@ -60,34 +50,6 @@ type server struct {
 	running  sync.WaitGroup
 }
 
-// client is one connection.
-type client struct {
-	id       int64
-	fd       int // -1: closed
-	loop     *loop
-	address  string
-	local    string
-	name     string
-	since    int64 // Unix milliseconds
-	lastUsed int64
-	lastName string // of the command
-
-	parser    parser
-	in        []byte // received, not executed
-	unsent    []byte // replies that the socket did not take
-	sentBytes int    // of unsent
-	interest  uint32 // what epoll looks for
-	stalled   bool   // has too much unsent: commands wait in in
-	closing   bool   // is closed when unsent is sent
-
-	inMulti, multiFailed bool
-	queue                []queued
-	queueBytes           int
-	queueFlags           commandFlags // of all commands in it
-	watching             []string
-	watchFailed          bool
-}
-
 // loop serves its clients.
 type loop struct {
 	server    *server
@@ -108,12 +70,6 @@ type loop struct {
 
 	lock     sync.Mutex
 	incoming []*client // from the loop that accepts
-}
-
-// answer is a part of the replies of a turn.
-type answer struct {
-	client     *client
-	start, end int
 }
 
 func newServer(s *store, o *options) (*server, error) {
@@ -228,25 +184,24 @@ func (l *loop) run() {
 // when nothing comes for so long the wait is one that other goroutines (signals,
 // fsync, the collector) can run beside.
 func (l *loop) wait(urgent bool) int {
+	if l.busy || urgent {
+		timeout := busyWaitMS
+		if urgent {
+			timeout = 0
+		}
+		count, _, number := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epoll),
+			uintptr(unsafe.Pointer(&l.events[0])), eventsAtOnce, uintptr(timeout), 0, 0)
+		if number == 0 && (count > 0 || urgent) {
+			return int(count)
+		}
+		l.busy = false
+	}
 	timeout := -1
 	switch {
-	case urgent:
-		timeout = 0
 	case l.server.draining.Load():
 		timeout = int(busyInterval / time.Millisecond)
 	case l.first():
 		timeout = max(0, int(time.Until(l.nextTick)/time.Millisecond)+1)
-	}
-	if l.busy || timeout == 0 {
-		count, _, number := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epoll),
-			uintptr(unsafe.Pointer(&l.events[0])), eventsAtOnce, uintptr(min(uint(timeout), busyWaitMS)), 0, 0)
-		if number == 0 && count > 0 {
-			return int(count)
-		}
-	}
-	l.busy = false
-	if timeout == 0 {
-		return 0
 	}
 	count, err := unix.EpollWait(l.epoll, l.events[:], timeout)
 	if err != nil {
@@ -285,455 +240,19 @@ func (l *loop) woken() {
 	}
 }
 
-func (l *loop) serveClient(cl *client, events uint32) {
-	if events&unix.EPOLLOUT != 0 || events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 && len(cl.unsent) > 0 {
-		l.sendMore(cl)
-	}
-	if cl.fd >= 0 && !cl.stalled && !cl.closing && events&^unix.EPOLLOUT != 0 {
-		l.readable(cl)
-	}
-}
-
-// --- accepting
-
-func (l *loop) accept(from *listener) {
-	for range acceptsAtOnce {
-		fd, peer, err := unix.Accept4(from.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-		if err == unix.EAGAIN {
-			return
-		}
-		if err == unix.EMFILE || err == unix.ENFILE || err == unix.ENOBUFS || err == unix.ENOMEM {
-			l.pauseAccepting(from, err)
-			return
-		}
-		if err == nil {
-			l.welcome(fd, peer, from)
-		}
-	}
-}
-
-// pauseAccepting leaves new connections in the queue until the next tick; without it the loop would spin.
-func (l *loop) pauseAccepting(from *listener, err error) {
-	if !from.complained {
-		fmt.Fprintf(os.Stderr, "cannot accept a connection: %v\n", err)
-	}
-	from.paused, from.complained = true, true
-	l.watch(unix.EPOLL_CTL_MOD, from.fd, 0)
-}
-
-// welcome makes a client of a connection and gives it to the next loop in turn.
-func (l *loop) welcome(fd int, peer unix.Sockaddr, from *listener) {
-	srv := l.server
-	srv.enter()
-	defer srv.leave()
-	srv.store.stats.connections++
-	if len(srv.clients) >= srv.limit {
-		srv.store.stats.rejected++
-		unix.Write(fd, []byte("-ERR max number of clients reached\r\n"))
-		unix.Close(fd)
-		return
-	}
-	if from.isTCP() {
-		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
-		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, keepAliveSecs)
-	}
-	srv.lastID++
-	target := srv.loops[srv.lastID%int64(len(srv.loops))]
-	cl := &client{id: srv.lastID, fd: fd, loop: target, since: srv.store.now, lastUsed: srv.store.now}
-	cl.address, cl.local = from.addresses(peer)
-	srv.clients[cl.id] = cl
-	if target == l {
-		l.adopt(cl)
-		return
-	}
-	target.lock.Lock()
-	target.incoming = append(target.incoming, cl)
-	target.lock.Unlock()
-	target.wake()
-}
-
-// adopt serves a client from now on.
-func (l *loop) adopt(cl *client) {
-	for len(l.clients) <= cl.fd {
-		l.clients = append(l.clients, nil)
-	}
-	l.clients[cl.fd] = cl
-	l.count++
-	cl.interest = unix.EPOLLIN
-	if err := l.watch(unix.EPOLL_CTL_ADD, cl.fd, cl.interest); err != nil {
-		fmt.Fprintf(os.Stderr, "cannot serve a connection: %v\n", err)
-		l.forget(cl)
-	}
-}
-
-// closeClient ends a connection.
-func (l *loop) closeClient(cl *client) {
-	l.server.enter()
-	l.forget(cl)
-	l.server.leave()
-}
-
-// forget is closeClient for who may touch the store already.
-func (l *loop) forget(cl *client) {
-	srv := l.server
-	unix.Close(cl.fd) // leaves the epoll set by that
-	l.clients[cl.fd] = nil
-	l.count--
-	cl.fd = -1
-	delete(srv.clients, cl.id)
-	cl.unwatch(srv.store)
-	srv.account(-cap(cl.in) - cap(cl.unsent))
-	srv.drop(cap(cl.in))
-	srv.drop(cap(cl.unsent))
-	cl.in, cl.unsent, cl.queue = nil, nil, nil
-}
-
-// account counts the buffers of clients as memory.
-func (srv *server) account(bytes int) { srv.store.clientBytes.Add(int64(bytes)) }
-
-// drop notes a large buffer that is garbage now.
-func (srv *server) drop(bytes int) {
-	if bytes > keptInputBytes {
-		srv.dropped.Add(int64(bytes))
-	}
-}
-
-// setInterest tells epoll what to look for.
-func (l *loop) setInterest(cl *client) {
-	events := uint32(0)
-	if !cl.stalled && !cl.closing {
-		events |= unix.EPOLLIN
-	}
-	if len(cl.unsent) > 0 {
-		events |= unix.EPOLLOUT
-	}
-	if events != cl.interest {
-		cl.interest = events
-		l.watch(unix.EPOLL_CTL_MOD, cl.fd, events)
-	}
-}
-
-// --- reading
-
-// readSocket does not tell the scheduler: a socket that does not block returns
-// in a few microseconds, and nothing else of ours waits for the processor.
-func readSocket(fd int, into []byte) (int, syscall.Errno) {
-	n, _, number := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(into))), uintptr(len(into)))
-	return int(n), number
-}
-
-func writeSocket(fd int, from []byte) (int, syscall.Errno) {
-	n, _, number := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(from))), uintptr(len(from)))
-	return int(n), number
-}
-
-// readable reads once and executes what is complete. A client without an
-// unfinished command is read into the buffer of the loop: idle clients have none.
-func (l *loop) readable(cl *client) {
-	into := l.input
-	own := len(cl.in) > 0
-	if own {
-		into = l.roomFor(cl)
-	}
-	n, number := readSocket(cl.fd, into)
-	switch {
-	case number == unix.EAGAIN || number == unix.EINTR:
-	case number != 0:
-		l.closeClient(cl)
-	case n == 0:
-		l.ended(cl)
-	case own:
-		cl.in = cl.in[:len(cl.in)+n]
-		l.process(cl, cl.in)
-	default:
-		l.process(cl, into[:n])
-	}
-}
-
-// roomFor is the free part of the client's own buffer. It grows with what has
-// come, never with what was only announced.
-func (l *loop) roomFor(cl *client) []byte {
-	have := len(cl.in)
-	want := inputBytes
-	if missing := cl.parser.bulkBytes; cl.parser.missing > 0 && missing != noBulk {
-		want = max(want, min(cl.parser.position+missing+2-have, have))
-	}
-	if cap(cl.in)-have < min(want, inputBytes/2) {
-		grown := make([]byte, have, have+want)
-		copy(grown, cl.in)
-		l.setInput(cl, grown)
-	}
-	return cl.in[have:min(cap(cl.in), have+want)]
-}
-
-// setInput changes the client's own buffer.
-func (l *loop) setInput(cl *client, buffer []byte) {
-	l.server.account(cap(buffer) - cap(cl.in))
-	switch old := cl.in; {
-	case cap(old) > keptInputBytes:
-		l.server.drop(cap(old))
-	case old != nil && len(l.spare) < spareBuffers:
-		l.spare = append(l.spare, old[:0])
-	}
-	cl.in = buffer
-}
-
-// keep remembers what was not executed.
-func (l *loop) keep(cl *client, rest []byte) {
-	switch {
-	case len(rest) == 0 && cl.in == nil:
-	case len(rest) == 0:
-		l.setInput(cl, nil)
-	case len(cl.in) > 0: // it is the end of cl.in
-		cl.in = cl.in[:copy(cl.in, rest)]
-	case len(l.spare) > 0 && cap(l.spare[len(l.spare)-1]) >= len(rest):
-		buffer := l.spare[len(l.spare)-1]
-		l.spare = l.spare[:len(l.spare)-1]
-		l.setInput(cl, append(buffer, rest...))
-	default:
-		l.setInput(cl, append(make([]byte, 0, max(smallInputBytes, len(rest))), rest...))
-	}
-}
-
-// ended is for a client that has closed its side: it still gets its replies.
-func (l *loop) ended(cl *client) {
-	if len(cl.unsent) == 0 {
-		l.closeClient(cl)
-		return
-	}
-	cl.closing = true
-	l.setInterest(cl)
-}
-
-// process executes the commands in data, which is the client's own buffer or the loop's.
-func (l *loop) process(cl *client, data []byte) {
-	srv, c := l.server, l.call
-	srv.enter()
-	srv.store.setTime(time.Now())
-	c.client = cl
-	cl.lastUsed = srv.store.now
-	start := len(c.out.b)
-	for len(data) > 0 && cl.fd >= 0 && !cl.stalled && !cl.closing {
-		complete, err := cl.parser.next(data)
-		if err != nil {
-			l.refuse(cl, err)
-			break
-		}
-		if !complete {
-			break
-		}
-		length := cl.parser.position
-		c.args = cl.parser.arguments(data, c.args[:0])
-		cl.parser.reset()
-		data = data[length:]
-		if len(c.args) > 0 {
-			l.execute(c)
-		}
-		if len(c.out.b) >= flushBytes {
-			l.pend(cl, start)
-			srv.leave()
-			l.finishTurn()
-			srv.enter()
-			start = len(c.out.b)
-		}
-	}
-	l.pend(cl, start)
-	srv.leave()
-	if cl.fd < 0 {
-		return
-	}
-	l.keep(cl, data)
-	if srv.store.log == nil {
-		l.finishTurn()
-	}
-}
-
-// execute does one command, and remembers its reply if it has gone to the log.
-func (l *loop) execute(c *call) {
-	start := len(c.out.b)
-	cl := c.client
-	if isWebRequest(c.args[0]) { // a browser was lured into sending commands
-		fmt.Fprintf(os.Stderr, "closed a connection from %s: it speaks HTTP\n", cl.address)
-		cl.closing = true
-		return
-	}
-	logBytes := 0
-	if c.log != nil {
-		logBytes = len(c.log.buffer)
-	}
-	args := c.args
-	c.execute(args)
-	c.args = args
-	if c.log != nil && len(c.log.buffer) > logBytes {
-		l.logged = append(l.logged, answer{cl, start, len(c.out.b)})
-	}
-	if len(cl.in)+cl.queueBytes > maxCommandBytes {
-		cl.closing = true
-	}
-}
-
-func isWebRequest(name []byte) bool { return equalFold(name, "POST") || equalFold(name, "HOST:") }
-
-// refuse ends a client that does not keep to the protocol.
-func (l *loop) refuse(cl *client, err error) {
-	if err != errTooLarge {
-		l.call.out.fail("ERR " + err.Error())
-	} else {
-		fmt.Fprintf(os.Stderr, "closed a connection from %s: %v\n", cl.address, err)
-	}
-	cl.closing = true
-}
-
-// --- answering
-
-// pend has the replies from start on sent at the end of the turn.
-func (l *loop) pend(cl *client, start int) {
-	if end := len(l.call.out.b); end > start || cl.closing {
-		l.pending = append(l.pending, answer{cl, start, end})
-	}
-}
-
-// finishTurn writes the log, then the replies.
-func (l *loop) finishTurn() {
-	if log := l.server.store.log; log != nil {
-		l.server.enter()
-		if (len(log.buffer) > 0 || log.policy == fsyncAlways && log.unsynced) && !log.commit(l.server.store.now) {
-			l.takeBack(log.refusal())
-		}
-		l.server.leave()
-		l.logged = l.logged[:0]
-	}
-	if len(l.pending) == 0 {
-		return
-	}
-	buffer := l.call.out.b
-	given := false
-	for _, a := range l.pending {
-		if a.client.fd >= 0 {
-			given = l.send(a.client, buffer[a.start:a.end], len(l.pending) == 1) || given
-		}
-	}
-	l.pending = l.pending[:0]
-	switch {
-	case given:
-		l.call.out.b = nil
-	case cap(buffer) > keptBufferBytes:
-		l.server.drop(cap(buffer))
-		l.call.out.b = nil
-	default:
-		l.call.out.b = buffer[:0]
-	}
-}
-
-// takeBack replaces the replies to commands that are not in the log by an error.
-func (l *loop) takeBack(refusal string) {
-	old := l.call.out.b
-	var fresh reply
-	next := 0
-	for i := range l.pending {
-		a := &l.pending[i]
-		start := len(fresh.b)
-		at := a.start
-		for ; next < len(l.logged) && l.logged[next].end <= a.end; next++ {
-			fresh.b = append(fresh.b, old[at:l.logged[next].start]...)
-			fresh.fail(refusal)
-			at = l.logged[next].end
-		}
-		fresh.b = append(fresh.b, old[at:a.end]...)
-		a.start, a.end = start, len(fresh.b)
-	}
-	l.call.out.b = fresh.b
-}
-
-// send writes replies to the socket; what it does not take waits. alone says that
-// nobody else needs the memory of the replies; true: the client has kept it.
-func (l *loop) send(cl *client, replies []byte, alone bool) (kept bool) {
-	if len(cl.unsent) == 0 {
-		n, number := 0, syscall.Errno(0)
-		if len(replies) > 0 {
-			n, number = writeSocket(cl.fd, replies)
-		}
-		if number != 0 && number != unix.EAGAIN && number != unix.EINTR {
-			l.closeClient(cl)
-			return false
-		}
-		if number == 0 {
-			replies = replies[n:]
-		}
-		if len(replies) == 0 {
-			if cl.closing {
-				l.closeClient(cl)
-			}
-			return false
-		}
-	}
-	kept = l.addUnsent(cl, replies, alone)
-	cl.stalled = len(cl.unsent)-cl.sentBytes > unsentLimit
-	l.setInterest(cl)
-	return kept
-}
-
-// addUnsent keeps replies for later; much memory is taken over instead of copied.
-func (l *loop) addUnsent(cl *client, replies []byte, alone bool) (kept bool) {
-	before := cap(cl.unsent)
-	if len(cl.unsent) == 0 && alone && len(replies) > flushBytes {
-		cl.unsent, kept = replies, true
-	} else {
-		cl.unsent = append(cl.unsent, replies...)
-	}
-	l.server.account(cap(cl.unsent) - before)
-	return kept
-}
-
-// sendMore goes on where the socket took no more, and then with the commands that waited.
-func (l *loop) sendMore(cl *client) {
-	n, number := 0, syscall.Errno(0)
-	if rest := cl.unsent[cl.sentBytes:]; len(rest) > 0 {
-		n, number = writeSocket(cl.fd, rest)
-	}
-	if number == unix.EAGAIN || number == unix.EINTR {
-		return
-	}
-	if number != 0 {
-		l.closeClient(cl)
-		return
-	}
-	cl.sentBytes += n
-	if cl.sentBytes < len(cl.unsent) {
-		return
-	}
-	l.server.account(-cap(cl.unsent))
-	l.server.drop(cap(cl.unsent))
-	cl.unsent, cl.sentBytes = nil, 0
-	wasStalled := cl.stalled
-	cl.stalled = false
-	if cl.closing {
-		l.closeClient(cl)
-		return
-	}
-	if wasStalled && len(cl.in) > 0 {
-		l.process(cl, cl.in)
-	}
-	if cl.fd >= 0 {
-		l.setInterest(cl)
-	}
-}
-
-// --- beside the clients
-
 // housekeeping expires, rewrites and gives memory back, a bounded part at a
 // time; true: there is more to do at once.
 func (l *loop) housekeeping() bool {
 	srv := l.server
 	s := srv.store
-	due := !time.Now().Before(l.nextTick)
+	now := time.Now()
+	due := !now.Before(l.nextTick)
 	if !due && (s.log == nil || s.log.rewrite == nil) {
 		return false
 	}
 	srv.enter()
 	defer srv.leave()
-	s.setTime(time.Now())
+	s.setTime(now)
 	if due {
 		l.tick()
 	}
@@ -747,7 +266,7 @@ func (l *loop) tick() {
 	srv := l.server
 	s := srv.store
 	interval := tickInterval
-	if s.expireSome() {
+	if expiring, freeing := s.expireSome(), s.freeSome(); expiring || freeing {
 		interval = busyInterval
 	}
 	if s.maxMemory > 0 {
@@ -781,11 +300,10 @@ func (l *loop) drained() bool {
 		l.listeners = nil
 		l.woken()
 		for _, cl := range l.clients {
-			if cl != nil && !cl.stalled && !cl.closing {
-				l.readable(cl)
+			for i := 0; i < drainReads && cl != nil && l.readable(cl); i++ {
+				l.finishTurn()
 			}
 		}
-		l.finishTurn()
 	}
 	late := now.After(l.deadline)
 	for _, cl := range l.clients {
@@ -796,106 +314,13 @@ func (l *loop) drained() bool {
 	return l.count == 0
 }
 
-// --- listening
-
-// listener is a socket that accepts.
-type listener struct {
-	fd         int
-	where      listenAddress
-	shown      string // the real address
-	paused     bool   // no file descriptor was left
-	complained bool
+// setThreads bounds the threads that run Go code: one for each loop, and with a log
+// one for the goroutine that waits for the disk. Without the latter a loop would
+// stand still beside an fsync until the runtime notices, up to 10 ms.
+func setThreads(o *options) {
+	count := o.threads
+	if o.appendOnly != "" {
+		count++
+	}
+	runtime.GOMAXPROCS(count)
 }
-
-func (from *listener) isTCP() bool { return from.where.unixPath == "" }
-
-func (from *listener) close() {
-	unix.Close(from.fd)
-	if !from.isTCP() {
-		os.Remove(from.where.unixPath)
-	}
-}
-
-// addresses are the two ends of a connection as CLIENT LIST shows them.
-func (from *listener) addresses(peer unix.Sockaddr) (address, local string) {
-	if from.isTCP() {
-		return socketText(peer), from.shown
-	}
-	return from.where.unixPath + ":0", from.where.unixPath + ":0"
-}
-
-func socketText(address unix.Sockaddr) string {
-	switch a := address.(type) {
-	case *unix.SockaddrInet4:
-		return net.JoinHostPort(net.IP(a.Addr[:]).String(), fmt.Sprint(a.Port))
-	case *unix.SockaddrInet6:
-		return net.JoinHostPort(net.IP(a.Addr[:]).String(), fmt.Sprint(a.Port))
-	}
-	return ""
-}
-
-// listen opens all addresses; the first loop accepts for all.
-func (srv *server) listen() error {
-	first := srv.loops[0]
-	for _, where := range srv.options.listen {
-		from, err := openListener(where)
-		if err != nil {
-			return badRequest("--listen %s: %v", where.text, err)
-		}
-		first.listeners = append(first.listeners, from)
-		if err := first.watch(unix.EPOLL_CTL_ADD, from.fd, unix.EPOLLIN); err != nil {
-			return machineFailure("--listen %s: %v", where.text, err)
-		}
-	}
-	return nil
-}
-
-func openListener(where listenAddress) (*listener, error) {
-	family := unix.AF_INET
-	switch where.socket.(type) {
-	case *unix.SockaddrInet6:
-		family = unix.AF_INET6
-	case *unix.SockaddrUnix:
-		family = unix.AF_UNIX
-	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	from := &listener{fd: fd, where: where, shown: where.text}
-	if from.isTCP() {
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
-	}
-	err = unix.Bind(fd, where.socket)
-	if err == unix.EADDRINUSE && !from.isTCP() && isStale(where.socket) {
-		os.Remove(where.unixPath)
-		err = unix.Bind(fd, where.socket)
-	}
-	if err == nil {
-		err = unix.Listen(fd, backlog)
-	}
-	if err == nil && from.isTCP() {
-		var bound unix.Sockaddr
-		if bound, err = unix.Getsockname(fd); err == nil {
-			from.shown = socketText(bound)
-		}
-	}
-	if err != nil {
-		unix.Close(fd)
-		return nil, err
-	}
-	return from, nil
-}
-
-// isStale tells if a socket file was left behind by a process that is gone.
-func isStale(address unix.Sockaddr) bool {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return false
-	}
-	defer unix.Close(fd)
-	return unix.Connect(fd, address) == unix.ECONNREFUSED
-}
-
-// setThreads bounds the threads that run Go code.
-func setThreads(count int) { runtime.GOMAXPROCS(count) }

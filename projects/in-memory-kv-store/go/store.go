@@ -18,6 +18,9 @@ type store struct {
 	log     *appendLog
 	watched map[string][]*client
 
+	condemned []condemned
+	scratch   []byte // a key whose entry is about to be freed
+
 	maxMemory   int64 // bytes, 0: no limit
 	policy      policy
 	clientBytes atomic.Int64 // buffers of clients
@@ -81,6 +84,12 @@ func (s *store) find(key []byte) (slot *uint64, hash uint64) {
 func (s *store) isExpired(r ref) bool {
 	at := s.mem.expireAt(r)
 	return at != 0 && s.now > at && !s.loading
+}
+
+// copyOfKey is good until the next call.
+func (s *store) copyOfKey(r ref) []byte {
+	s.scratch = append(s.scratch[:0], s.mem.key(r)...)
+	return s.scratch
 }
 
 // exists looks without touching.
@@ -209,8 +218,12 @@ func (s *store) unlink(hash uint64, slot *uint64) {
 	s.keys.remove(s.mem, hash, slot)
 }
 
-// freeEntry frees the block and all that belongs to the value.
+// freeEntry frees the block and all that belongs to the value; a large one is left to freeSome.
 func (s *store) freeEntry(r ref) {
+	if s.mem.elements(r) > mostFreedAtOnce {
+		s.condemned = append(s.condemned, condemned{entry: r})
+		return
+	}
 	switch s.mem.kind(r) {
 	case kindList:
 		s.mem.list(r).drop(s.mem)
@@ -222,12 +235,95 @@ func (s *store) freeEntry(r ref) {
 	s.mem.free(r)
 }
 
+// elements is how many a collection has, 0 for a string.
+func (m *arena) elements(r ref) int64 {
+	switch m.kind(r) {
+	case kindList:
+		return m.list(r).count
+	case kindHash, kindSet:
+		return m.table(r).count
+	case kindZset:
+		return m.zset(r).members.count
+	}
+	return 0
+}
+
 // dropMembers frees a table with its entries.
 func (m *arena) dropMembers(t *table) {
 	for r := range t.all(m) {
 		m.free(r)
 	}
 	t.drop(m)
+}
+
+const (
+	mostFreedAtOnce = 2000 // elements
+	freeBudget      = 2 * time.Millisecond
+	stepNodes       = 64 // freed between two looks at the clock
+)
+
+// condemned is a large collection that no table knows any more. It is freed in
+// parts, so that nobody waits for the end of a million elements.
+type condemned struct {
+	entry ref
+	place uint64 // of its table, what is before it is freed
+}
+
+// freeSome goes on freeing for a bounded time; true: there is more to do.
+func (s *store) freeSome() bool {
+	for started := time.Now(); len(s.condemned) > 0; {
+		if time.Since(started) > freeBudget {
+			return true
+		}
+		s.freeStep()
+	}
+	return false
+}
+
+// freeStep frees a part of the last condemned.
+func (s *store) freeStep() {
+	m := s.mem
+	last := &s.condemned[len(s.condemned)-1]
+	done := false
+	switch m.kind(last.entry) {
+	case kindList:
+		l := m.list(last.entry)
+		for i := 0; i < stepNodes && l.head != 0; i++ {
+			l.freeNode(m, l.head)
+		}
+		done = l.head == 0
+	case kindZset:
+		z := m.zset(last.entry)
+		for i := 0; i < stepNodes && z.head != 0; i++ {
+			next := m.next(z.head, 0)
+			m.free(z.head)
+			z.head = next
+		}
+		done = z.head == 0 && last.freeMembers(m, &z.members)
+	default:
+		done = last.freeMembers(m, m.table(last.entry))
+	}
+	if done {
+		m.free(last.entry)
+		s.condemned = s.condemned[:len(s.condemned)-1]
+	}
+}
+
+// freeMembers frees the entries of some buckets, and at the end the table; true: that was the end.
+func (x *condemned) freeMembers(m *arena, t *table) bool {
+	var room [4 * bucketSlots]ref
+	for range stepNodes {
+		var found []ref
+		found, x.place = t.scanBucket(m, x.place, room[:0])
+		for _, r := range found {
+			m.free(r)
+		}
+		if x.place == 0 {
+			t.drop(m)
+			return true
+		}
+	}
+	return false
 }
 
 // flush forgets everything.
@@ -238,7 +334,7 @@ func (s *store) flush() {
 		}
 	}
 	s.mem.reset()
-	s.keys, s.volatile, s.expireCursor = table{}, table{}, 0
+	s.keys, s.volatile, s.condemned, s.expireCursor = table{}, table{}, nil, 0
 }
 
 // touched tells the transactions that watch a key.
@@ -283,11 +379,15 @@ func (s *store) makeRoom() bool {
 		if s.usedMemory() <= s.maxMemory {
 			return true
 		}
+		if len(s.condemned) > 0 {
+			s.freeStep()
+			continue
+		}
 		victim := s.victim()
 		if victim == 0 {
 			return false
 		}
-		key := append([]byte(nil), s.mem.key(victim)...)
+		key := s.copyOfKey(victim)
 		slot, hash := s.find(key)
 		if slot == nil {
 			continue // it was expired
@@ -350,7 +450,7 @@ func (s *store) expireSome() bool {
 			seen += len(found)
 			for _, r := range found {
 				if s.isExpired(r) {
-					s.find(append([]byte(nil), s.mem.key(r)...))
+					s.find(s.copyOfKey(r))
 					expired++
 				}
 			}
@@ -374,7 +474,7 @@ func (s *store) randomKey() ref {
 		if !s.isExpired(r) {
 			return r
 		}
-		s.find(append([]byte(nil), s.mem.key(r)...))
+		s.find(s.copyOfKey(r))
 	}
 	return 0
 }

@@ -173,3 +173,27 @@ func TestCommandsAreFoundInAnyCase(t *testing.T) {
 		}
 	}
 }
+
+func TestLargeCollectionsAreFreedInParts(t *testing.T) {
+	s := newTestStore(t)
+	for i := range 20_000 {
+		n := fmt.Sprint(i)
+		ask(s, "RPUSH", "list", n)
+		ask(s, "HSET", "hash", n, n)
+		ask(s, "SADD", "set", n)
+		ask(s, "ZADD", "zset", n, n)
+	}
+	before := s.mem.usedBytes
+	expectReply(t, s, ":4\r\n", "DEL", "list", "hash", "set", "zset")
+	if s.mem.usedBytes < before/2 || len(s.condemned) != 4 {
+		t.Errorf("%d of %d bytes are in use, %d are condemned", s.mem.usedBytes, before, len(s.condemned))
+	}
+	for range 1000 {
+		if !s.freeSome() {
+			break
+		}
+	}
+	if s.mem.usedBytes != 0 {
+		t.Errorf("%d bytes are left", s.mem.usedBytes)
+	}
+}

@@ -53,8 +53,8 @@ const Exchange = struct {
     upgrades: bool,
     key: u64,
     /// The head in the pipe, while it can be sent again.
-    head_start: u32,
-    head_end: u32,
+    head_start: u32 = 0,
+    head_end: u32 = 0,
     is_replayable: bool = true,
     has_body: bool,
     body_was_sent: bool = false,
@@ -64,7 +64,7 @@ const Exchange = struct {
     /// The final head is on its way to the client, so no error can be told any more.
     has_answered: bool = false,
     stage: enum { head, body, done } = .head,
-    mode: enum { pass, encode, decode } = .pass,
+    delivery: enum { pass, encode, decode } = .pass,
     /// The client knows the end of the body only by the end of its connection.
     ends_with_connection: bool = false,
     backend_persists: bool = false,
@@ -74,6 +74,20 @@ const Exchange = struct {
 
     fn requestIsComplete(self: *const Exchange, up: *const buffer.Pipe) bool {
         return self.request_body.isDone() and !up.hasPending() and !self.is_refused;
+    }
+
+    /// Decides how the body reaches the client, and what its head says about that.
+    fn chooseDelivery(self: *Exchange, response: *const head.Response) head.Response.Coding {
+        self.backend_persists = response.persists;
+        self.response_body = .init(response.framing, .{ .trailer_bytes = buffer.data_bytes });
+        if (!self.is_old) {
+            if (response.framing == .until_close) self.delivery = .encode;
+            return if (self.delivery == .encode) .add else if (response.status == 204) .drop else .keep;
+        }
+        if (response.framing == .chunked) self.delivery = .decode;
+        self.ends_with_connection = response.framing == .chunked or response.framing == .until_close;
+        if (self.ends_with_connection) self.persists = false;
+        return .drop;
     }
 };
 
@@ -343,20 +357,8 @@ pub const Client = struct {
         if (request.method == .connect) return self.refuse(.{ .status = .method_not_allowed, .cause = "CONNECT is not supported" });
         if (request.framing == .length and request.framing.length > worker.bodyLimit()) return self.refuse(reply.refusal(error.BodyTooLarge));
 
-        const text = request.write(bytes, self.host(), worker.local_host, worker.scratch);
-        self.exchange = .{
-            .request_body = .init(request.framing, .{ .body_bytes = worker.bodyLimit(), .trailer_bytes = worker.options.max_header_bytes }),
-            .method = request.method,
-            .has_body = request.framing != .none,
-            .is_old = request.is_old,
-            .persists = request.persists and !worker.is_draining,
-            .upgrades = request.upgrades,
-            .key = if (worker.options.balance == .hash) self.hashKey(&request, bytes) else 0,
-            .head_start = undefined,
-            .head_end = undefined,
-            .retries_left = worker.options.retries,
-        };
-        self.up.replaceHead(bytes.len, text);
+        self.exchange = self.plan(&request, bytes);
+        self.up.replaceHead(bytes.len, request.write(bytes, self.host(), worker.local_host, worker.scratch));
         self.exchange.head_start = self.up.start;
         self.exchange.head_end = self.up.ready;
         if (self.judgeRequestBody() == .again) return .again;
@@ -366,6 +368,20 @@ pub const Client = struct {
         // Whether it connects or runs already: the head has been taken.
         _ = self.attach(index, .any);
         return .again;
+    }
+
+    fn plan(self: *const Client, request: *const head.Request, bytes: []const u8) Exchange {
+        const worker = self.worker;
+        return .{
+            .request_body = .init(request.framing, .{ .body_bytes = worker.bodyLimit(), .trailer_bytes = worker.options.max_header_bytes }),
+            .method = request.method,
+            .has_body = request.framing != .none,
+            .is_old = request.is_old,
+            .persists = request.persists and !worker.is_draining,
+            .upgrades = request.upgrades,
+            .key = if (worker.options.balance == .hash) self.hashKey(request, bytes) else 0,
+            .retries_left = worker.options.retries,
+        };
     }
 
     fn hashKey(self: *const Client, request: *const head.Request, bytes: []const u8) u64 {
@@ -606,7 +622,7 @@ pub const Client = struct {
         exchange.stage = .done;
         upstream.readable = false;
         upstream.peer_closed = true;
-        if (exchange.mode == .encode) {
+        if (exchange.delivery == .encode) {
             _ = self.down.space(&self.worker.blocks) catch return self.cut();
             self.down.append(body.last_chunk);
         }
@@ -656,36 +672,22 @@ pub const Client = struct {
     fn startResponse(self: *Client, response: *const head.Response, bytes: []const u8) Taken {
         const worker = self.worker;
         const exchange = &self.exchange;
-        const trailer_bytes = buffer.data_bytes;
-        exchange.response_body = .init(response.framing, .{ .trailer_bytes = trailer_bytes });
-        exchange.backend_persists = response.persists;
         // A client that has not sent its body yet may do it later, which nobody wants to read then.
         if (worker.is_draining or !exchange.requestIsComplete(&self.up)) exchange.persists = false;
-        const coding: head.Response.Coding = switch (response.framing) {
-            .length => .keep,
-            .none => if (exchange.is_old or response.status == 204) .drop else .keep,
-            .chunked => if (exchange.is_old) .drop else .keep,
-            .until_close => if (exchange.is_old) .drop else .add,
-        };
-        exchange.ends_with_connection = exchange.is_old and (response.framing == .chunked or response.framing == .until_close);
-        if (exchange.ends_with_connection) exchange.persists = false;
-        if (response.framing == .chunked and coding == .drop) exchange.mode = .decode;
-        if (coding == .add) exchange.mode = .encode;
-
+        const coding = exchange.chooseDelivery(response);
         const behind = self.down.unjudged().len - bytes.len;
         var text = response.write(bytes, coding, self.persistence(), worker.scratch);
-        if (exchange.mode == .encode and behind != 0) {
+        if (exchange.delivery == .encode and behind != 0) {
             const line = body.sizeLine(worker.scratch[text.len..][0..body.size_line_bytes], behind);
             text.len += line.len;
         }
         self.down.replaceHead(bytes.len, text);
-        exchange.stage = .body;
         self.judgeResponseBody(.keep) catch {
             // Nothing of it has been sent, so it can still be told as an error.
             self.down.release(&worker.blocks);
-            exchange.stage = .head;
             return self.badResponse();
         };
+        if (exchange.stage == .head) exchange.stage = .body;
         exchange.has_answered = true;
         self.countResponse(response.status);
         return .moved;
@@ -709,7 +711,7 @@ pub const Client = struct {
         const exchange = &self.exchange;
         const down = &self.down;
         const bytes = down.unjudged();
-        switch (exchange.mode) {
+        switch (exchange.delivery) {
             .pass => down.ready += @intCast(try exchange.response_body.take(bytes)),
             .encode => if (bytes.len != 0) {
                 down.ready = down.end;

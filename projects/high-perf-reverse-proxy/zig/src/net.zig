@@ -306,10 +306,11 @@ pub const Poll = struct {
         return .{ .fd = @intCast(result) };
     }
 
-    /// Watches a file; false when the kernel has no memory for it.
+    /// Watches a file, or goes on watching it; false when the kernel has no memory for it.
     pub fn watch(self: Poll, fd: Fd, events: u32, source: *Source) bool {
         var event: Event = .{ .events = events, .data = .{ .ptr = @intFromPtr(source) } };
-        return linux.errno(linux.epoll_ctl(self.fd, linux.EPOLL.CTL_ADD, fd, &event)) == .SUCCESS;
+        const errno = linux.errno(linux.epoll_ctl(self.fd, linux.EPOLL.CTL_ADD, fd, &event));
+        return errno == .SUCCESS or errno == .EXIST;
     }
 
     pub fn unwatch(self: Poll, fd: Fd) void {

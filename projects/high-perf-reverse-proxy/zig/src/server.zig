@@ -286,7 +286,8 @@ pub const Worker = struct {
 
     fn admit(self: *Worker, fd: net.Fd, address: *const net.Address, guest: Guest) void {
         const is_surplus = guest == .client and !self.takePlace();
-        const client = self.addClient(fd, address, guest) orelse {
+        const is_hopeless = is_surplus and self.surplus_count == surplus_max;
+        const client = (if (is_hopeless) null else self.addClient(fd, address, guest)) orelse {
             net.close(fd);
             if (guest == .client and !is_surplus) self.leavePlace();
             return;
@@ -300,7 +301,6 @@ pub const Worker = struct {
     }
 
     fn addClient(self: *Worker, fd: net.Fd, address: *const net.Address, guest: Guest) ?*Client {
-        if (self.surplus_count == surplus_max) return null;
         const client = self.memory.create(self.gpa) catch return null;
         client.init(self, fd, address, guest == .admin);
         if (!self.poll.watch(fd, net.connection_events, &client.source)) {
@@ -368,14 +368,15 @@ pub const Worker = struct {
         if (self.accept_timer.class != null) return;
         net.log("cannot accept connections: out of file descriptors or memory", .{});
         self.poll.unwatch(self.listener.fd);
+        if (self.admin_listener) |admin| self.poll.unwatch(admin.fd);
         self.timers.arm(&self.accept_timer, .accept_pause, self.now_ns);
     }
 
     fn resumeAccepting(self: *Worker) void {
         if (self.is_draining) return;
-        if (!self.poll.watch(self.listener.fd, net.listener_events, &self.listener_source)) {
-            self.timers.arm(&self.accept_timer, .accept_pause, self.now_ns);
-        }
+        var is_watched = self.poll.watch(self.listener.fd, net.listener_events, &self.listener_source);
+        if (self.admin_listener) |admin| is_watched = self.poll.watch(admin.fd, net.listener_events, &self.admin_source) and is_watched;
+        if (!is_watched) self.timers.arm(&self.accept_timer, .accept_pause, self.now_ns);
     }
 
     // --- time ---

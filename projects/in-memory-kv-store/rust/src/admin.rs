@@ -189,7 +189,6 @@ fn set_name(call: &mut Call<'_>, name: &[u8]) -> Outcome {
             "ERR Client names cannot contain spaces, newlines or special characters.",
         ));
     }
-    call.session.name = name.to_vec();
     if let Some(client) = call.server.clients.get_mut(&call.session.id) {
         client.name = String::from_utf8_lossy(name).into_owned();
     }
@@ -199,9 +198,9 @@ fn set_name(call: &mut Call<'_>, name: &[u8]) -> Outcome {
 pub fn client(call: &mut Call<'_>) -> Outcome {
     const WORDS: &[Subcommand] = &[
         ("getname", 2, |call| {
-            let name = &call.session.name;
-            call.out
-                .bulk_or_null(Some(name.as_slice()).filter(|name| !name.is_empty()));
+            let client = call.server.clients.get(&call.session.id);
+            let name = client.map(|client| client.name.as_bytes());
+            call.out.bulk_or_null(name.filter(|name| !name.is_empty()));
             Ok(())
         }),
         ("setname", 3, |call| {
@@ -303,13 +302,17 @@ pub fn bgrewriteaof(call: &mut Call<'_>) -> Outcome {
             "ERR Background append only file rewriting already in progress",
         ));
     }
+    if call.store.log.schedule_in_group() {
+        let text = "Background append only file rewriting scheduled";
+        call.out.simple(text);
+        return Ok(());
+    }
     aof::start_rewrite(call.store).map_err(|error| {
-        Refusal::Made(
-            format!("ERR Can't execute an AOF background rewriting: {error}").into_bytes(),
-        )
+        let text = format!("ERR Can't execute an AOF background rewriting: {error}");
+        Refusal::Made(text.into_bytes())
     })?;
-    call.out
-        .simple("Background append only file rewriting started");
+    let text = "Background append only file rewriting started";
+    call.out.simple(text);
     Ok(())
 }
 
@@ -587,6 +590,8 @@ const SECTIONS: [Section; 6] = [
             "aof_rewrite_in_progress:{}",
             u8::from(log.is_rewriting())
         )?;
+        let is_scheduled = u8::from(log.is_rewrite_scheduled());
+        writeln!(text, "aof_rewrite_scheduled:{is_scheduled}")?;
         writeln!(text, "aof_last_write_status:{status}")?;
         writeln!(text, "aof_current_size:{}", log.file_bytes())?;
         writeln!(text, "aof_buffer_length:{}", log.buffered_bytes())

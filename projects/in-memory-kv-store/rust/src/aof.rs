@@ -52,6 +52,7 @@ pub struct Log {
     target: Option<Target>,
     buffer: Vec<u8>,
     group: Option<Group>, // while a transaction runs
+    is_rewrite_scheduled: bool,
     appended_bytes: u64,
 }
 
@@ -69,7 +70,8 @@ struct Target {
     is_unsynced: bool,
     last_sync: Instant,
     syncer: Syncer,
-    failure: Option<String>,
+    failure: Option<String>, // of the last write
+    is_torn: bool,           // half a command stands behind the whole ones
     rewrite: Option<Rewrite>,
 }
 
@@ -90,6 +92,7 @@ impl Log {
             target: None,
             buffer: Vec::new(),
             group: None,
+            is_rewrite_scheduled: false,
             appended_bytes: 0,
         }
     }
@@ -106,7 +109,7 @@ impl Log {
             Ok(file)
         };
         let file = open().map_err(|error| system_failure(&shown, &error))?;
-        let syncer = Syncer::start().map_err(|error| machine_failure(error.to_string()))?;
+        let syncer = Syncer::start(path).map_err(|error| machine_failure(error.to_string()))?;
         Ok(Self {
             target: Some(Target {
                 path: path.to_owned(),
@@ -117,6 +120,7 @@ impl Log {
                 last_sync: Instant::now(),
                 syncer,
                 failure: None,
+                is_torn: false,
                 rewrite: None,
             }),
             ..Self::off()
@@ -199,8 +203,10 @@ impl Log {
     }
 
     /// Why writes must be refused, when the last attempt to write or sync failed.
-    pub fn failure(&self) -> Option<&str> {
-        self.target.as_ref()?.failure.as_deref()
+    pub fn failure(&self) -> Option<String> {
+        let target = self.target.as_ref()?;
+        let unsynced = || Some(reason(&target.syncer.error()?));
+        target.failure.clone().or_else(unsynced)
     }
 
     /// Writes what was appended, and syncs it if every write must be on the disk. After an
@@ -235,13 +241,19 @@ impl Log {
             target.is_unsynced = false;
             target.last_sync = Instant::now();
         }
-        if let Some(error) = target.syncer.take_error() {
-            let text = reason(&error);
-            eprintln!("append-only file {}: fsync: {text}", target.path.display());
-            target.failure = Some(text);
-            target.is_unsynced = true;
-        }
+        // A sync that failed is asked for again, and writes are refused until one succeeds.
+        target.is_unsynced |= target.syncer.error().is_some();
         target.finish_rewrite();
+    }
+
+    /// Inside of a transaction a rewrite must wait: its snapshot would hold half of it.
+    pub fn schedule_in_group(&mut self) -> bool {
+        self.is_rewrite_scheduled |= self.group.is_some();
+        self.group.is_some()
+    }
+
+    pub fn is_rewrite_scheduled(&self) -> bool {
+        self.is_rewrite_scheduled
     }
 
     /// The last commit and sync, before the program ends.
@@ -249,7 +261,7 @@ impl Log {
         self.commit()?;
         if let Some(target) = &mut self.target {
             if let Some(rewrite) = target.rewrite.take() {
-                rewrite.abandon();
+                rewrite.abort();
             }
             target.file.sync_data().map_err(|error| reason(&error))?;
         }
@@ -281,9 +293,13 @@ impl Log {
 impl Target {
     fn write(&mut self, buffer: &mut Vec<u8>) -> io::Result<()> {
         if !buffer.is_empty() {
+            if self.is_torn {
+                self.file.set_len(self.whole_bytes)?;
+                self.is_torn = false;
+            }
             if let Err(error) = (&*self.file).write_all(buffer) {
                 // No half command may stay in front of what is written next.
-                self.file.set_len(self.whole_bytes)?;
+                self.is_torn = self.file.set_len(self.whole_bytes).is_err();
                 return Err(error);
             }
             self.whole_bytes += buffer.len() as u64;
@@ -303,51 +319,56 @@ impl Target {
         let Some(rewrite) = &self.rewrite else {
             return;
         };
-        let Ok(Some((_, status))) = waitpid(Some(rewrite.child), WaitOptions::NOHANG) else {
-            return;
+        let ended = waitpid(Some(rewrite.child), WaitOptions::NOHANG);
+        let is_written = match ended {
+            Ok(None) => return,
+            Ok(Some((_, status))) => status.exit_status() == Some(0),
+            Err(_) => false,
         };
         let Some(rewrite) = self.rewrite.take() else {
             return;
         };
-        if status.exit_status() != Some(0) {
-            eprintln!(
-                "append-only file {}: the rewrite failed",
-                self.path.display()
-            );
-            rewrite.abandon();
-            return;
-        }
-        let switch = || -> io::Result<File> {
-            let mut file = OpenOptions::new().append(true).open(&rewrite.temporary)?;
-            file.write_all(&rewrite.since)?;
-            file.sync_data()?;
-            std::fs::rename(&rewrite.temporary, &self.path)?;
-            sync_folder(&self.path)?;
-            Ok(file)
+        let switched = if is_written {
+            rewrite.put_in_place(&self.path).map_err(|error| reason(&error))
+        } else {
+            Err("the child could not write it".into())
         };
-        let switched = switch().and_then(|file| Ok((file.metadata()?.len(), file)));
         match switched {
-            Ok((bytes, file)) => {
+            Ok((file, bytes)) => {
                 (self.whole_bytes, self.file, self.is_unsynced) = (bytes, Arc::new(file), false);
             }
-            Err(error) => {
-                let text = reason(&error);
-                eprintln!(
-                    "append-only file {}: the rewrite failed: {text}",
-                    self.path.display()
-                );
-                rewrite.abandon();
+            Err(text) => {
+                rewrite.remove_file();
+                eprintln!("append-only file {}: the rewrite failed: {text}", self.path.display());
             }
         }
     }
 }
 
 impl Rewrite {
-    fn abandon(self) {
-        // The child may be gone already, and the file may not have been made yet.
+    /// Completes the new file and gives it the name of the log; answers it and its length.
+    fn put_in_place(&self, path: &Path) -> io::Result<(File, u64)> {
+        let mut file = OpenOptions::new().append(true).open(&self.temporary)?;
+        file.write_all(&self.since)?;
+        file.sync_data()?;
+        let bytes = file.metadata()?.len();
+        std::fs::rename(&self.temporary, path)?;
+        // The new file has its name now, whatever happens here.
+        if let Err(error) = sync_folder(path) {
+            eprintln!("the folder of {}: {}", path.display(), reason(&error));
+        }
+        Ok((file, bytes))
+    }
+
+    /// Ends a child that still runs.
+    fn abort(self) {
         let _ = kill_process(self.child, Signal::KILL);
         let _ = waitpid(Some(self.child), WaitOptions::empty());
-        let _ = std::fs::remove_file(&self.temporary);
+        self.remove_file();
+    }
+
+    fn remove_file(&self) {
+        let _ = std::fs::remove_file(&self.temporary); // it may not have been made yet
     }
 }
 
@@ -368,25 +389,26 @@ struct Syncer {
 #[derive(Default)]
 struct SyncState {
     is_busy: AtomicBool,
-    error_number: AtomicI32, // 0: none
+    error_number: AtomicI32, // of the last sync; 0: it succeeded
 }
 
 impl Syncer {
-    fn start() -> io::Result<Self> {
+    fn start(path: &Path) -> io::Result<Self> {
         let (requests, due) = channel::<Arc<File>>();
         let state = Arc::new(SyncState::default());
-        let shared = Arc::clone(&state);
-        std::thread::Builder::new()
-            .name("sync".into())
-            .spawn(move || {
-                for file in due {
-                    if let Err(error) = file.sync_data() {
-                        let number = error.raw_os_error().unwrap_or(libc::EIO);
-                        shared.error_number.store(number, Ordering::Relaxed);
-                    }
-                    shared.is_busy.store(false, Ordering::Release);
+        let (shared, path) = (Arc::clone(&state), path.to_owned());
+        let thread = std::thread::Builder::new().name("sync".into());
+        thread.spawn(move || {
+            for file in due {
+                let error = file.sync_data().err();
+                if let Some(error) = &error {
+                    eprintln!("append-only file {}: fsync: {}", path.display(), reason(error));
                 }
-            })?;
+                let number = error.map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO));
+                shared.error_number.store(number, Ordering::Relaxed);
+                shared.is_busy.store(false, Ordering::Release);
+            }
+        })?;
         Ok(Self { requests, state })
     }
 
@@ -396,8 +418,9 @@ impl Syncer {
         is_free && self.requests.send(Arc::clone(file)).is_ok()
     }
 
-    fn take_error(&self) -> Option<io::Error> {
-        let number = self.state.error_number.swap(0, Ordering::Relaxed);
+    /// Why the last sync failed, if it did.
+    fn error(&self) -> Option<io::Error> {
+        let number = self.state.error_number.load(Ordering::Relaxed);
         (number != 0).then(|| io::Error::from_raw_os_error(number))
     }
 }
@@ -406,6 +429,7 @@ impl Syncer {
 
 /// Starts the child that writes the data set to a new file.
 pub fn start_rewrite(store: &mut Store) -> io::Result<()> {
+    store.log.is_rewrite_scheduled = false;
     let Some(target) = &store.log.target else {
         return Ok(());
     };

@@ -100,7 +100,6 @@ pub struct Engine {
 #[derive(Default)]
 pub struct Session {
     pub id: u64,
-    pub name: Vec<u8>,
     /// Close the connection once the replies are out.
     pub is_closing: bool,
     /// Close it now, without the replies.
@@ -570,7 +569,7 @@ fn admit(engine: &mut Engine, session: &Session, command: &Command) -> Outcome {
     if flags & (WRITE | IS_PING) != 0
         && let Some(reason) = engine.store.log.failure()
     {
-        return Err(misconfigured(reason));
+        return Err(misconfigured(&reason));
     }
     Ok(())
 }

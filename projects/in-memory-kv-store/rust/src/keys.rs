@@ -287,14 +287,18 @@ pub fn dbsize(call: &mut Call<'_>) -> Outcome {
 }
 
 pub fn flushall(call: &mut Call<'_>) -> Outcome {
-    let options: Vec<_> = call.args.from(1).map(<[u8]>::to_ascii_lowercase).collect();
-    if !matches!(
-        options.iter().map(Vec::as_slice).collect::<Vec<_>>()[..],
-        [] | [b"sync" | b"async"]
-    ) {
-        return Err(SYNTAX);
+    let option = call.args.get(1).map(<[u8]>::to_ascii_lowercase);
+    let is_async = match (option.as_deref(), call.args.len()) {
+        (None | Some(b"sync"), 1 | 2) => false,
+        (Some(b"async"), 2) => true,
+        _ => return Err(SYNTAX),
+    };
+    let old = call.store.clear();
+    if is_async {
+        // Some million frees take a while. Without a thread they are done here.
+        let thread = std::thread::Builder::new().name("free".into());
+        let _ = thread.spawn(move || drop(old));
     }
-    call.store.clear();
     call.out.ok();
     call.wrote_all();
     Ok(())

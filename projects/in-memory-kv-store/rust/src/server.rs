@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ use signal_hook::{flag, low_level};
 use slab::Slab;
 
 use crate::admin::Server;
-use crate::aof::{Log, cut_torn_tail, read_log};
+use crate::aof::{Log, cut_torn_tail, read_log, start_rewrite};
 use crate::commands::{Engine, Session, execute, find_command, write_lost};
 use crate::failure::{Result, escape, machine_failure, system_failure};
 use crate::options::{Address, Options};
@@ -43,7 +43,7 @@ const INPUT_BYTES: usize = 64 << 10;
 const OUTPUT_BYTES: usize = 1 << 20;
 /// A connection that has used up its input gives back larger buffers than this.
 const KEPT_INPUT_BYTES: usize = 16 << 10;
-/// A buffer for the rest of a large argument grows by at most this beyond what has come.
+/// The first step in which the buffer of a large argument grows.
 const AHEAD_BYTES: usize = 1 << 20;
 const TICK: Duration = Duration::from_millis(100);
 const BACKLOG: i32 = 1024;
@@ -58,7 +58,7 @@ const LISTENER_TOKENS: u64 = 1 << 40;
 
 /// Serves until a signal or SHUTDOWN ends it.
 pub fn serve(options: &Options) -> Result<()> {
-    catch_signals().map_err(|error| system_failure("signals", &error))?;
+    let is_ending = catch_signals().map_err(|error| system_failure("signals", &error))?;
     let listeners = options
         .addresses
         .iter()
@@ -68,7 +68,7 @@ pub fn serve(options: &Options) -> Result<()> {
     raise_file_limit(options.max_clients + listeners.len());
     let mut engine = load_engine(options)?;
     engine.server.tcp_port = listeners.iter().find_map(Listener::tcp_port).unwrap_or(0);
-    let mut engines = run_workers(options, &listeners, engine)?;
+    let mut engines = run_workers(options, &listeners, &is_ending, engine)?;
     engines
         .with(|engine| engine.store.log.close())
         .map_err(|reason| {
@@ -80,8 +80,18 @@ pub fn serve(options: &Options) -> Result<()> {
 
 /// Runs the first worker here and the others on threads of their own; gives the engine back. All
 /// is ready for clients and signals before the listeners are announced.
-fn run_workers(options: &Options, listeners: &Arc<[Listener]>, engine: Engine) -> Result<Engines> {
-    let make_worker = |number, engine| Worker::new(number, options, Arc::clone(listeners), engine);
+fn run_workers(
+    options: &Options,
+    listeners: &Arc<[Listener]>,
+    is_ending: &AtomicBool,
+    engine: Engine,
+) -> Result<Engines> {
+    let make_worker = |number, engine| -> Result<Worker> {
+        let mut worker = Worker::new(number, options, Arc::clone(listeners), engine)?;
+        // A signal may have come before the worker could hear it.
+        worker.drain_end = is_ending.load(Ordering::SeqCst).then(Instant::now);
+        Ok(worker)
+    };
     if options.threads == 1 {
         let worker = make_worker(0, Engines::Own(Box::new(engine)))?;
         announce(listeners)?;
@@ -111,13 +121,13 @@ fn run_workers(options: &Options, listeners: &Arc<[Listener]>, engine: Engine) -
 
 /// The first signal that ends the server arms the second, which ends the process at once: what
 /// was acknowledged is in the log already.
-fn catch_signals() -> std::io::Result<()> {
+fn catch_signals() -> std::io::Result<Arc<AtomicBool>> {
     let is_ending = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
         flag::register_conditional_shutdown(signal, 0, Arc::clone(&is_ending))?;
         flag::register(signal, Arc::clone(&is_ending))?;
     }
-    Ok(())
+    Ok(is_ending)
 }
 
 /// A stream that becomes readable when such a signal comes: it wakes the loop that waits for it.
@@ -307,6 +317,19 @@ impl Connection {
         self.unsent.is_empty() && self.input.is_empty()
     }
 
+    /// Makes room for the next read. A large argument gets what it still needs in steps: its
+    /// declared length alone takes no memory.
+    fn make_room(&mut self) {
+        let present = self.input.len();
+        match self.parser.missing_bytes(present) {
+            0 => self.input.reserve(INPUT_BYTES),
+            missing => {
+                let step = missing.min(AHEAD_BYTES.max(present / 2));
+                self.input.reserve_exact(step.max(INPUT_BYTES));
+            }
+        }
+    }
+
     /// Keeps the input that a run has left over.
     fn keep(&mut self, mut text: Vec<u8>, used: usize) {
         text.drain(..used);
@@ -461,31 +484,19 @@ impl Worker {
             return;
         };
         let is_direct = connection.input.is_empty();
+        let flags = RecvFlags::empty();
         let received = if is_direct {
-            recv(
-                &connection.socket,
-                self.input.as_mut_slice(),
-                RecvFlags::empty(),
-            )
-            .map(|(bytes, _)| bytes)
+            recv(&connection.socket, self.input.as_mut_slice(), flags)
         } else {
-            let missing = connection.parser.missing_bytes(connection.input.len());
-            connection
-                .input
-                .reserve(missing.clamp(INPUT_BYTES, AHEAD_BYTES));
-            recv(
-                &connection.socket,
-                spare_capacity(&mut connection.input),
-                RecvFlags::empty(),
-            )
-            .map(|(bytes, _)| bytes)
+            connection.make_room();
+            recv(&connection.socket, spare_capacity(&mut connection.input), flags)
         };
         match received {
-            Ok(0) => {
+            Ok((0, _)) => {
                 connection.has_ended = true;
                 self.close(slot);
             }
-            Ok(bytes) if is_direct => self.run_direct(slot, bytes),
+            Ok((bytes, _)) if is_direct => self.run_direct(slot, bytes),
             Ok(_) => self.run_kept(slot),
             Err(Errno::AGAIN | Errno::INTR) => {}
             Err(_) => self.close(slot),
@@ -806,6 +817,10 @@ impl Worker {
                 engine.store.look_at_clock();
                 engine.store.sweep();
                 engine.store.log.tick();
+                let is_due = engine.store.log.is_rewrite_scheduled();
+                if is_due && let Err(error) = start_rewrite(&mut engine.store) {
+                    eprintln!("the scheduled rewrite of the log: {error}");
+                }
                 engine.server.note_peak();
             });
         }

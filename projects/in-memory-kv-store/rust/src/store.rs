@@ -477,7 +477,8 @@ impl Store {
         self.take_entry(key).is_some()
     }
 
-    pub fn clear(&mut self) {
+    /// Removes all keys; whoever gets the old table frees it.
+    pub fn clear(&mut self) -> Table<Entry> {
         for (key, flags) in &self.watches.0 {
             if self.table.get(key).is_some() {
                 for flag in flags {
@@ -486,7 +487,7 @@ impl Store {
             }
         }
         self.volatile = Vec::new();
-        self.table = Table::default();
+        std::mem::take(&mut self.table)
     }
 
     /// Tells those who watch a key that it is another one now.

@@ -209,7 +209,7 @@ fn setSettings(ctx: *Context) Error!void {
         try noteChange(ctx, i, setting, &change);
     }
     if (change.memory_max) |bytes| ctx.store.memory_max = bytes;
-    if (change.policy) |policy| ctx.store.policy = policy;
+    if (change.policy) |policy| ctx.store.setPolicy(policy);
     if (change.fsync) |fsync| ctx.engine.options.fsync = fsync;
     try ctx.out.status("OK");
 }

@@ -320,11 +320,27 @@ pub const table = [_]Command{
 const name_bytes_max = 16;
 const Name = u128;
 
-/// The name in lower case as one number. Only letters fold into letters, and no byte folds into the padding.
+/// The name in lower case as one number. Only letters fold into letters, and no byte folds into the padding. Long names
+/// are read as two words that overlap.
 fn nameOf(text: []const u8) Name {
-    var bytes: [name_bytes_max]u8 = @splat(0);
-    for (text, bytes[0..text.len]) |byte, *folded| folded.* = byte | 0x20;
-    return @bitCast(bytes);
+    const length: u7 = @intCast(text.len);
+    const low: Name, const high: Name, const high_at: u7 = if (length >= 8)
+        .{ word(u64, text, 0), word(u64, text, length - 8), length - 8 }
+    else if (length >= 4)
+        .{ word(u32, text, 0), word(u32, text, length - 4), length - 4 }
+    else if (length >= 2)
+        .{ word(u16, text, 0), word(u16, text, length - 2), length - 2 }
+    else if (length == 1)
+        .{ text[0], 0, 0 }
+    else
+        return 0;
+    const blanks: Name = @bitCast(@as([name_bytes_max]u8, @splat(0x20)));
+    const unused_bits = 8 * (name_bytes_max - length);
+    return (low | high << (8 * high_at)) | blanks >> unused_bits;
+}
+
+fn word(comptime Word: type, text: []const u8, at: usize) Name {
+    return std.mem.readInt(Word, text[at..][0..@sizeOf(Word)], .little);
 }
 
 const hash_bits = 11;
@@ -480,4 +496,93 @@ test "commands are found by name in any case" {
     for ([_][]const u8{ "", "gett", "ge", "get\x00", "zrangebyscoreandmore", "\x07et" }) |name| {
         try std.testing.expectEqual(null, find(name));
     }
+}
+
+/// A store without sockets, for tests.
+const TestBench = struct {
+    options: @import("options.zig").Options = .{},
+    engine: Engine = undefined,
+    session: Session = undefined,
+    out: resp.Writer = .{ .gpa = std.testing.allocator },
+
+    fn start(self: *TestBench) void {
+        self.engine = .{ .gpa = std.testing.allocator, .options = &self.options };
+        self.engine.start(1_000_000, 1);
+        self.session = .{ .engine = &self.engine };
+    }
+
+    fn deinit(self: *TestBench) void {
+        self.session.deinit();
+        self.engine.deinit();
+        self.out.bytes.deinit(std.testing.allocator);
+    }
+
+    /// Sends one command, its words separated by blanks.
+    fn expect(self: *TestBench, line: []const u8, reply: []const u8) !void {
+        var words: [32][]const u8 = undefined;
+        var count: usize = 0;
+        var rest = std.mem.splitScalar(u8, line, ' ');
+        while (rest.next()) |part| : (count += 1) words[count] = part;
+        self.out.bytes.clearRetainingCapacity();
+        _ = try process(&self.engine, &self.session, .{ .args = words[0..count], .raw = null, .start = 0 }, &self.out);
+        try std.testing.expectEqualStrings(reply, self.out.bytes.items);
+    }
+};
+
+test "commands of every kind, and what they complain about" {
+    var bench: TestBench = .{};
+    bench.start();
+    defer bench.deinit();
+    for ([_][2][]const u8{
+        .{ "SET k v EX 10", "+OK\r\n" },
+        .{ "TTL k", ":10\r\n" },
+        .{ "SET k w KEEPTTL GET", "$1\r\nv\r\n" },
+        .{ "PEXPIRETIME k", ":1010000\r\n" },
+        .{ "INCR k", "-ERR value is not an integer or out of range\r\n" },
+        .{ "INCRBYFLOAT f 10.5", "$4\r\n10.5\r\n" },
+        .{ "LPUSH k x", "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n" },
+        .{ "RPUSH l a b c", ":3\r\n" },
+        .{ "LRANGE l 0 -1", "*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n" },
+        .{ "LMOVE l l LEFT RIGHT", "$1\r\na\r\n" },
+        .{ "LINDEX l -1", "$1\r\na\r\n" },
+        .{ "HSET h f 1", ":1\r\n" },
+        .{ "HINCRBY h f 41", ":42\r\n" },
+        .{ "SADD s a", ":1\r\n" },
+        .{ "SPOP s", "$1\r\na\r\n" },
+        .{ "EXISTS s k l", ":2\r\n" },
+        .{ "ZADD z 1 a 2 b", ":2\r\n" },
+        .{ "ZRANGE z 0 -1 REV WITHSCORES", "*4\r\n$1\r\nb\r\n$1\r\n2\r\n$1\r\na\r\n$1\r\n1\r\n" },
+        .{ "GET", "-ERR wrong number of arguments for 'get' command\r\n" },
+        .{ "FOO a b", "-ERR unknown command 'FOO', with args beginning with: 'a' 'b' \r\n" },
+        .{ "CONFIG GET maxmemory-p*", "*2\r\n$16\r\nmaxmemory-policy\r\n$10\r\nnoeviction\r\n" },
+    }) |case| try bench.expect(case[0], case[1]);
+}
+
+test "transactions" {
+    var bench: TestBench = .{};
+    bench.start();
+    defer bench.deinit();
+    for ([_][2][]const u8{
+        .{ "MULTI", "+OK\r\n" },
+        .{ "SET a 1", "+QUEUED\r\n" },
+        .{ "INCR a", "+QUEUED\r\n" },
+        .{ "EXEC", "*2\r\n+OK\r\n:2\r\n" },
+        .{ "WATCH a", "+OK\r\n" },
+        .{ "SET a 5", "+OK\r\n" },
+        .{ "MULTI", "+OK\r\n" },
+        .{ "GET a", "+QUEUED\r\n" },
+        .{ "EXEC", "*-1\r\n" },
+        .{ "MULTI", "+OK\r\n" },
+        .{ "FOO", "-ERR unknown command 'FOO', with args beginning with: \r\n" },
+        .{ "EXEC", "-EXECABORT Transaction discarded because of previous errors.\r\n" },
+    }) |case| try bench.expect(case[0], case[1]);
+}
+
+test "a full store refuses to grow" {
+    var bench: TestBench = .{ .options = .{ .memory_max = 1 } };
+    bench.start();
+    defer bench.deinit();
+    try bench.expect("SET a 1", "+OK\r\n");
+    try bench.expect("SET b 1", "-OOM command not allowed when used memory > 'maxmemory'.\r\n");
+    try bench.expect("DEL a", ":1\r\n");
 }

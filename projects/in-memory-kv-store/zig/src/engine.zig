@@ -38,7 +38,7 @@ pub const Engine = struct {
     pub fn start(self: *Engine, now_ms: i64, random_seed: u64) void {
         self.store.observer = .{ .context = self, .removed = keyWasRemoved };
         self.store.memory_max = self.options.memory_max;
-        self.store.policy = self.options.policy;
+        self.store.setPolicy(self.options.policy);
         self.store.prng = .init(random_seed);
         self.store.setTime(now_ms);
         self.started_ms = now_ms;

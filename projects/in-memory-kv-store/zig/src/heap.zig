@@ -8,6 +8,7 @@ const std = @import("std");
 const Alignment = std.mem.Alignment;
 
 const header_bytes = 64;
+const huge_page_bytes = 2 << 20;
 const chunk_bytes = 4 << 20;
 /// Larger cells live in the large spans: at least 15 cells share a span.
 const small_cell_max = 4 << 10;
@@ -88,6 +89,8 @@ pub const Heap = struct {
     large: Pool = .{ .span_bytes = 1 << 20 },
     blocks: ?*Large = null,
     chunks: std.ArrayList([*]u8) = .empty,
+    /// Blocks that start at a huge page: segments of tables.
+    huge: std.ArrayList([]u8) = .empty,
     /// Bytes handed out, rounded up as they take memory.
     used_bytes: usize = 0,
 
@@ -140,6 +143,8 @@ pub const Heap = struct {
             pages.rawFree(bytesOf(block), pageAlignment(), @returnAddress());
         }
         for (self.chunks.items) |chunk| pages.rawFree(chunk[0..chunk_bytes], chunk_alignment, @returnAddress());
+        for (self.huge.items) |block| pages.rawFree(block, chunk_alignment, @returnAddress());
+        self.huge.deinit(pages);
         self.chunks.deinit(pages);
         self.* = .{};
     }
@@ -151,7 +156,7 @@ pub const Heap = struct {
 
     // --- Spans ----------------------------------------------------------------------------
 
-    const chunk_alignment: Alignment = .fromByteUnits(2 << 20);
+    const chunk_alignment: Alignment = .fromByteUnits(huge_page_bytes);
 
     fn poolOf(self: *Heap, class: usize) *Pool {
         return if (class <= comptime classOf(small_cell_max)) &self.small else &self.large;
@@ -185,10 +190,16 @@ pub const Heap = struct {
             try self.chunks.ensureUnusedCapacity(pages, 1);
             const chunk = pages.rawAlloc(chunk_bytes, chunk_alignment, @returnAddress()) orelse return error.OutOfMemory;
             self.chunks.appendAssumeCapacity(chunk);
+            adviseHuge(chunk[0..chunk_bytes]);
             pool.rest = chunk[0..chunk_bytes];
         }
         defer pool.rest = pool.rest[pool.span_bytes..];
         return @ptrCast(@alignCast(pool.rest.ptr));
+    }
+
+    /// Keys are met in no order, so nearly every access would miss the cache of page addresses with pages of 4 KiB.
+    fn adviseHuge(memory: []u8) void {
+        if (memory.len >= huge_page_bytes) _ = std.os.linux.madvise(memory.ptr, memory.len, std.os.linux.MADV.HUGEPAGE);
     }
 
     fn openSpan(self: *Heap, span: *Span) void {
@@ -243,6 +254,7 @@ pub const Heap = struct {
         block.mapped_bytes = mapped;
         self.link(block);
         self.used_bytes += mapped;
+        adviseHuge(base[0..mapped]);
         return @alignCast(base + header_bytes);
     }
 
@@ -277,10 +289,29 @@ pub const Heap = struct {
             block.mapped_bytes = mapped;
             self.link(block);
             self.used_bytes = self.used_bytes - old_bytes + mapped;
+            adviseHuge(base[0..mapped]);
             return base + header_bytes;
         }
         self.link(block);
         return null;
+    }
+
+    fn allocHuge(self: *Heap, bytes: usize) ?[*]u8 {
+        self.huge.ensureUnusedCapacity(pages, 1) catch return null;
+        const block = pages.rawAlloc(bytes, chunk_alignment, @returnAddress()) orelse return null;
+        adviseHuge(block[0..bytes]);
+        self.huge.appendAssumeCapacity(block[0..bytes]);
+        self.used_bytes += bytes;
+        return block;
+    }
+
+    fn freeHuge(self: *Heap, memory: []u8) void {
+        for (self.huge.items, 0..) |block, i| if (block.ptr == memory.ptr) {
+            _ = self.huge.swapRemove(i);
+            break;
+        };
+        self.used_bytes -= memory.len;
+        pages.rawFree(memory, chunk_alignment, @returnAddress());
     }
 
     // --- The general interface ------------------------------------------------------------
@@ -293,10 +324,12 @@ pub const Heap = struct {
 
     fn vtableAlloc(context: *anyopaque, bytes: usize, alignment: Alignment, _: usize) ?[*]u8 {
         const self: *Heap = @ptrCast(@alignCast(context));
+        if (alignment == chunk_alignment) return self.allocHuge(bytes);
         return self.alloc(aligned(bytes, alignment)) catch null;
     }
 
     fn vtableResize(_: *anyopaque, memory: []u8, alignment: Alignment, bytes: usize, _: usize) bool {
+        if (alignment == chunk_alignment) return false;
         const old = aligned(memory.len, alignment);
         const new = aligned(bytes, alignment);
         if (old > cell_max or new > cell_max) return false;
@@ -304,6 +337,7 @@ pub const Heap = struct {
     }
 
     fn vtableRemap(context: *anyopaque, memory: []u8, alignment: Alignment, bytes: usize, _: usize) ?[*]u8 {
+        if (alignment == chunk_alignment) return null;
         const self: *Heap = @ptrCast(@alignCast(context));
         const old = aligned(memory.len, alignment);
         const new = aligned(bytes, alignment);
@@ -314,6 +348,7 @@ pub const Heap = struct {
 
     fn vtableFree(context: *anyopaque, memory: []u8, alignment: Alignment, _: usize) void {
         const self: *Heap = @ptrCast(@alignCast(context));
+        if (alignment == chunk_alignment) return self.freeHuge(memory);
         self.free(@alignCast(memory.ptr), aligned(memory.len, alignment));
     }
 };

@@ -7,12 +7,16 @@ const Allocator = std.mem.Allocator;
 pub const bulk_bytes_max = 512 << 20;
 pub const arguments_max = std.math.maxInt(i32);
 pub const line_bytes_max = 64 << 10;
+/// Commands of a pipeline that are parsed before the first of them is done.
+pub const batch_max = 16;
 
 pub const Command = struct {
     /// Slices of the input, valid as long as it is.
     args: []const []const u8,
     /// The bytes of the command if they are what redis would write for it; an inline command has none.
     raw: ?[]const u8,
+    /// Where in the input it starts.
+    start: usize,
 };
 
 /// Reads commands from a buffer that other hands fill. It keeps its place inside a command, so bytes may come one by
@@ -25,6 +29,8 @@ pub const Reader = struct {
     /// Where the command starts, and how far it has been read.
     start: usize = 0,
     at: usize = 0,
+    /// The first argument of the command that is being read; those before belong to commands of the same batch.
+    first_arg: usize = 0,
     args_left: usize = 0,
     bulk_bytes: ?usize = null,
     is_canonical: bool = true,
@@ -51,17 +57,55 @@ pub const Reader = struct {
 
     /// The input was moved, or cut at its front; arguments found so far move with it.
     fn rebase(self: *Reader, old: [*]const u8, new: [*]const u8, cut_bytes: usize) void {
-        if (!self.isInsideCommand()) {
-            self.args.clearRetainingCapacity();
-            self.start = self.at;
-        }
+        self.settle();
+        if (!self.isInsideCommand()) self.start = self.at;
         for (self.args.items) |*arg| arg.ptr = new + (@intFromPtr(arg.ptr) - @intFromPtr(old) - cut_bytes);
         self.start -= cut_bytes;
         self.at -= cut_bytes;
     }
 
+    /// Forgets the arguments of commands that are done; what an unfinished one has moves to the front.
+    fn settle(self: *Reader) void {
+        const kept = if (self.isInsideCommand()) self.args.items.len - self.first_arg else 0;
+        if (self.first_arg != 0) std.mem.copyForwards([]const u8, self.args.items, self.args.items[self.first_arg..][0..kept]);
+        self.args.shrinkRetainingCapacity(kept);
+        self.first_arg = 0;
+    }
+
+    /// Goes back to a command of the last batch.
+    pub fn rewind(self: *Reader, command: Command) void {
+        self.args_left = 0;
+        self.bulk_bytes = null;
+        self.at = command.start;
+        self.settle();
+    }
+
     /// The next command, or null when more bytes are needed. Empty commands are skipped.
     pub fn next(self: *Reader, input: []const u8) Error!?Command {
+        self.settle();
+        return self.parse(input);
+    }
+
+    /// Several commands at once, as many as are whole; returns how many. What is wrong behind them is told next time.
+    pub fn nextBatch(self: *Reader, input: []const u8, batch: *[batch_max]Command) Error!usize {
+        self.settle();
+        var firsts: [batch_max]usize = undefined;
+        var count: usize = 0;
+        while (count < batch_max) {
+            const found = self.parse(input) catch |err| if (count == 0) return err else break;
+            batch[count] = found orelse break;
+            firsts[count] = self.first_arg;
+            count += 1;
+            self.first_arg = self.args.items.len;
+            // The arguments of an inline command lie in the one scratch that there is.
+            if (input[batch[count - 1].start] != '*') break;
+        }
+        // The list may have moved while it grew.
+        for (batch[0..count], firsts[0..count]) |*command, first| command.args = self.args.items[first..][0..command.args.len];
+        return count;
+    }
+
+    fn parse(self: *Reader, input: []const u8) Error!?Command {
         while (self.args_left == 0) {
             self.start = self.at;
             if (self.at >= input.len) return null;
@@ -81,9 +125,8 @@ pub const Reader = struct {
             if (count <= 0 and self.is_strict) return self.fail("invalid multibulk length");
             if (count <= 0) continue;
             self.args_left = @intCast(count);
-            self.args.clearRetainingCapacity();
             // A declared count is only believed as far as arguments come.
-            try self.args.ensureTotalCapacity(self.gpa, @min(self.args_left, 64));
+            try self.args.ensureUnusedCapacity(self.gpa, @min(self.args_left, 64));
         }
         while (self.args_left != 0) : (self.args_left -= 1) {
             const bytes = self.bulk_bytes orelse blk: {
@@ -98,7 +141,11 @@ pub const Reader = struct {
             self.at += bytes + 2;
             self.bulk_bytes = null;
         }
-        return .{ .args = self.args.items, .raw = if (self.is_canonical) input[self.start..self.at] else null };
+        return .{
+            .args = self.args.items[self.first_arg..],
+            .raw = if (self.is_canonical) input[self.start..self.at] else null,
+            .start = self.start,
+        };
     }
 
     /// Reads `*N` or `$N` and the end of its line.
@@ -163,11 +210,10 @@ pub const Reader = struct {
         const line = if (end != 0 and rest[end - 1] == '\r') rest[0 .. end - 1] else rest[0..end];
         self.at += end + 1;
         try self.splitLine(line);
-        return .{ .args = self.args.items, .raw = null };
+        return .{ .args = self.args.items[self.first_arg..], .raw = null, .start = self.start };
     }
 
     fn splitLine(self: *Reader, line: []const u8) Error!void {
-        self.args.clearRetainingCapacity();
         self.scratch.clearRetainingCapacity();
         // Unescaping never makes text longer, so the scratch does not move while arguments point into it.
         try self.scratch.ensureTotalCapacity(self.gpa, line.len + 1);
@@ -255,6 +301,10 @@ pub const Input = struct {
         return self.reader.next(self.buffer[0..self.filled]);
     }
 
+    pub fn nextBatch(self: *Input, batch: *[batch_max]Command) Reader.Error!usize {
+        return self.reader.nextBatch(self.buffer[0..self.filled], batch);
+    }
+
     /// True when every byte has become part of a command.
     pub fn isEmpty(self: *const Input) bool {
         return self.reader.at == self.filled and !self.reader.isInsideCommand();
@@ -288,6 +338,7 @@ pub const Input = struct {
     pub fn abandon(self: *Input) void {
         self.reader.args_left = 0;
         self.reader.bulk_bytes = null;
+        self.reader.settle();
         self.clear();
     }
 
@@ -435,6 +486,21 @@ test "commands, whole and byte by byte" {
         while (try slow.next(input[0..length])) |_| commands += 1;
     }
     try std.testing.expectEqual(3, commands);
+}
+
+test "batches" {
+    const get = "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n";
+    const input = get ** 20 ++ "*2\r\n$3\r\nGET\r\n$x";
+    var reader: Reader = .{ .gpa = std.testing.allocator };
+    defer reader.deinit();
+    var batch: [batch_max]Command = undefined;
+    try std.testing.expectEqual(batch_max, try reader.nextBatch(input, &batch));
+    try std.testing.expectEqualStrings("k", batch[batch_max - 1].args[1]);
+    reader.rewind(batch[10]);
+    try std.testing.expectEqual(10, try reader.nextBatch(input, &batch));
+    for (batch[0..10]) |command| try std.testing.expectEqualStrings(get, command.raw.?);
+    try std.testing.expectEqual(0, try reader.nextBatch(input, &batch));
+    try std.testing.expectError(error.Protocol, reader.nextBatch(input ++ "\r\n", &batch));
 }
 
 test "inline commands" {

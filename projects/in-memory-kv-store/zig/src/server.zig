@@ -115,8 +115,8 @@ pub const Server = struct {
     fn beginDrain(self: *Server) void {
         if (self.is_draining.load(.acquire)) return;
         self.drain_deadline_ms = clock.steadyMilliseconds() + @as(i64, self.engine.options.drain_seconds) * std.time.ms_per_s;
+        if (self.is_draining.swap(true, .acq_rel)) return; // another thread was faster
         for (self.listeners) |*listener| listener.close();
-        self.is_draining.store(true, .release);
         // From now on a signal does what it does by default: it ends us at once.
         var signals = endSignals();
         _ = linux.sigprocmask(linux.SIG.UNBLOCK, &signals, null);
@@ -158,7 +158,9 @@ const Worker = struct {
     closed: std.ArrayList(*Client) = .empty,
     marks: std.ArrayList(Mark) = .empty,
     buffers: std.ArrayList([]u8) = .empty,
+    /// The time of this turn, on the clock of expiry and on the one of intervals.
     now_ms: i64 = 0,
+    steady_ms: i64 = 0,
     next_tick_ms: i64 = 0,
     accepts: bool = true,
 
@@ -207,13 +209,14 @@ const Worker = struct {
     fn waitMilliseconds(self: *const Worker) i32 {
         if (self.queued.items.len != 0) return 0;
         if (!self.isFirst()) return -1;
-        return @intCast(std.math.clamp(self.next_tick_ms - clock.steadyMilliseconds(), 0, tick_ms));
+        return @intCast(std.math.clamp(self.next_tick_ms - self.steady_ms, 0, tick_ms));
     }
 
     fn turn(self: *Worker, wait_ms: i32) void {
         var events: [events_max]linux.epoll_event = undefined;
         const waited = linux.epoll_wait(self.epoll_fd, &events, events.len, wait_ms);
         self.now_ms = clock.wallMilliseconds();
+        self.steady_ms = clock.steadyMilliseconds();
         const count = if (linux.errno(waited) == .SUCCESS) waited else 0; // interrupted
         // Those that waited since the last turn come first.
         const waiting = self.queued.items.len;
@@ -228,7 +231,10 @@ const Worker = struct {
         if (tag >= tags_max) {
             const client: *Client = @ptrFromInt(tag);
             if (client.is_closed) return;
-            return if (client.interest & linux.EPOLL.OUT != 0) self.send(client) else self.receive(client);
+            if (client.interest & linux.EPOLL.OUT != 0) return self.send(client);
+            // What came before is not done yet; to read more would only fill memory.
+            if (!client.has_more) _ = self.receiveSome(client);
+            return;
         }
         switch (@as(Tag, @fromBackingInt(tag))) {
             .wake => drainEvent(self.wake_fd),
@@ -273,14 +279,13 @@ const Worker = struct {
     }
 
     fn tickIfDue(self: *Worker) void {
-        const now_ms = clock.steadyMilliseconds();
-        if (now_ms < self.next_tick_ms) return;
+        if (self.steady_ms < self.next_tick_ms) return;
         self.server.lock();
         defer self.server.unlock();
-        self.engine.store.setTime(clock.wallMilliseconds());
+        self.engine.store.setTime(self.now_ms);
         const is_busy = self.engine.tidy();
-        self.next_tick_ms = now_ms + @as(i64, if (is_busy) busy_tick_ms else tick_ms);
-        if (self.engine.log) |log| log.tick(now_ms);
+        self.next_tick_ms = self.steady_ms + @as(i64, if (is_busy) busy_tick_ms else tick_ms);
+        if (self.engine.log) |log| log.tick(self.steady_ms);
         if (!self.accepts) self.resumeAccepting();
     }
 
@@ -387,10 +392,6 @@ const Worker = struct {
 
     // --- Reading and doing ----------------------------------------------------------------
 
-    fn receive(self: *Worker, client: *Client) void {
-        _ = self.receiveSome(client);
-    }
-
     /// Reads once and does what came. False if there was nothing to read.
     fn receiveSome(self: *Worker, client: *Client) bool {
         const has_own = client.input.buffer.len != 0;
@@ -447,19 +448,28 @@ const Worker = struct {
     /// Does commands until there are no more, or enough replies.
     fn doCommands(self: *Worker, client: *Client, input: *resp.Input) error{OutOfMemory}!void {
         const replies = &client.replies.bytes;
+        var batch: [resp.batch_max]resp.Command = undefined;
         client.has_more = false;
         while (!client.session.is_closing) {
             if (replies.items.len >= replies_bytes_max) {
                 client.has_more = !input.isEmpty();
                 return;
             }
-            const request = input.next() catch |err| switch (err) {
+            const count = input.nextBatch(&batch) catch |err| switch (err) {
                 error.OutOfMemory => |e| return e,
                 error.Protocol => return refuseInput(client, input.reader.failure),
-            } orelse return;
-            const start = replies.items.len;
-            const has_changed = try commands.process(self.engine, &client.session, request, &client.replies);
-            if (has_changed and self.engine.log != null) try self.marks.append(self.gpa, .{ .client = client, .start = start, .end = replies.items.len });
+            };
+            if (count == 0) return;
+            if (count > 1) self.engine.store.prefetch(batch[0..count]);
+            for (batch[0..count], 0..) |request, i| {
+                if (i != 0 and (client.session.is_closing or replies.items.len >= replies_bytes_max)) {
+                    input.reader.rewind(request);
+                    break;
+                }
+                const start = replies.items.len;
+                const has_changed = try commands.process(self.engine, &client.session, request, &client.replies);
+                if (has_changed and self.engine.log != null) try self.marks.append(self.gpa, .{ .client = client, .start = start, .end = replies.items.len });
+            }
         }
     }
 

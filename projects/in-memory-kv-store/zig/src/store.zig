@@ -5,6 +5,7 @@
 
 const std = @import("std");
 const Heap = @import("heap.zig").Heap;
+const resp = @import("resp.zig");
 const table = @import("table.zig");
 const List = @import("quicklist.zig").List;
 const SortedSet = @import("sorted.zig").SortedSet;
@@ -150,6 +151,9 @@ const freed_buckets_per_step = 400;
 const swept_per_step = 50_000;
 const expired_per_step = 2_000;
 
+/// A smaller table is in the cache anyway.
+const prefetched_keys_min = 10_000;
+
 pub const Keys = table.Table(Entry);
 
 pub const Store = struct {
@@ -164,6 +168,8 @@ pub const Store = struct {
     is_replaying: bool = false,
     memory_max: u64 = 0,
     policy: Policy = .noeviction,
+    /// The policy looks at times of access. Without that a read changes nothing in memory.
+    notes_use: bool = false,
     observer: ?Observer = null,
     stats: Stats = .{},
     prng: std.Random.DefaultPrng = .init(0),
@@ -176,6 +182,11 @@ pub const Store = struct {
         self.clock = @truncate(@as(u64, @bitCast(now_ms)) >> clock_shift);
     }
 
+    pub fn setPolicy(self: *Store, policy: Policy) void {
+        self.policy = policy;
+        self.notes_use = policy == .@"allkeys-lru" or policy == .@"volatile-lru";
+    }
+
     pub fn random(self: *Store) std.Random {
         return self.prng.random();
     }
@@ -185,7 +196,7 @@ pub const Store = struct {
     /// The entry of a key that has not expired. Its time of access becomes now.
     pub fn find(self: *Store, key: []const u8) ?*Entry {
         const entry = self.inspect(key) orelse return null;
-        if (entry.header.clock != self.clock) entry.header.clock = self.clock;
+        if (self.notes_use and entry.header.clock != self.clock) entry.header.clock = self.clock;
         return entry;
     }
 
@@ -212,6 +223,18 @@ pub const Store = struct {
     pub fn isExpired(self: *const Store, entry: *const Entry) bool {
         const when = entry.expiry() orelse return false;
         return self.now_ms > when and !self.is_replaying;
+    }
+
+    /// Brings into the cache what some commands will need, if their first argument is a key: all buckets at once, then
+    /// all entries, instead of one after the other.
+    pub fn prefetch(self: *const Store, requests: []const resp.Command) void {
+        if (self.keys.count < prefetched_keys_min) return;
+        var hashes: [resp.batch_max]u64 = undefined;
+        for (requests, hashes[0..requests.len]) |request, *hash| {
+            hash.* = if (request.args.len > 1) table.hashOf(request.args[1]) else 0;
+            self.keys.prefetch(hash.*);
+        }
+        for (hashes[0..requests.len]) |hash| self.keys.prefetchItem(hash);
     }
 
     /// The collection of an entry.
@@ -802,7 +825,7 @@ test "rename and copy keep value and expiry" {
 test "eviction takes the entries that were not used" {
     var store = testStore();
     defer store.clear();
-    store.policy = .@"allkeys-lru";
+    store.setPolicy(.@"allkeys-lru");
     var buffer: [8]u8 = undefined;
     for (0..2000) |i| {
         if (i == 1000) store.setTime(1_100_000);
@@ -813,7 +836,7 @@ test "eviction takes the entries that were not used" {
     var kept: usize = 0;
     for (1000..2000) |i| kept += @intFromBool(store.find(try std.fmt.bufPrint(&buffer, "k{d}", .{i})) != null);
     try std.testing.expect(kept > 980);
-    store.policy = .@"volatile-ttl";
+    store.setPolicy(.@"volatile-ttl");
     store.memory_max = 1;
     try std.testing.expect(!store.makeRoom());
 }

@@ -2,7 +2,8 @@
 //!
 //! A bucket holds seven pointers and 24 bits of the hash of each, so a lookup touches the bucket and the item it looks
 //! for, nothing else. The table grows and shrinks by one bucket at a time: no change ever moves more than one bucket's
-//! items, and there are never two tables. The array of buckets itself doubles by remapping pages.
+//! items, and there are never two tables. The buckets lie in segments of one huge page each; only the first segment is
+//! moved while it grows up to that.
 //!
 //! Buckets are numbered by the low bits of the hash, so a scan that counts with reversed bits (as redis does) meets
 //! everything that was present during the whole scan, however often the table grew or shrank meanwhile.
@@ -22,6 +23,12 @@ const slot_count = 7;
 /// Buckets are split above this mean load and joined below the other.
 const mean_load_max = 5;
 const mean_load_min = 2;
+
+const segment_shift = 15;
+const segment_buckets = 1 << segment_shift;
+const segment_alignment: std.mem.Alignment = .fromByteUnits(segment_buckets * @sizeOf(Bucket));
+
+const Segment = *align(segment_alignment.toByteUnits()) [segment_buckets]Bucket;
 
 /// A pointer in the low 48 bits, bits 8 to 23 of the hash above.
 pub const Slot = packed struct(u64) {
@@ -88,13 +95,18 @@ const no_bucket: Bucket = .{};
 /// A table of pointers to `Item`, which has `key(*const Item) []const u8` and `destroy(*Item, *Heap) void`.
 pub fn Table(comptime Item: type) type {
     return struct {
-        buckets: [*]Bucket = @constCast(@as([*]const Bucket, @ptrCast(&no_bucket))),
-        /// 0 until the first item comes.
-        capacity: u64 = 0,
+        first: [*]Bucket = @constCast(@as([*]const Bucket, @ptrCast(&no_bucket))),
+        /// Further segments.
+        more: [*]Segment = undefined,
+        more_count: u32 = 0,
+        /// Buckets of the first segment; 0 until the first item comes.
+        first_capacity: u32 = 0,
         count: u64 = 0,
         /// There are 2^level + split buckets; those below `split` have been split in this round.
         split: u32 = 0,
         level: u8 = 0,
+        /// While there are further segments, there is room for 2^more_log of them.
+        more_log: u8 = 0,
 
         const Self = @This();
 
@@ -110,6 +122,11 @@ pub fn Table(comptime Item: type) type {
             return (@as(u64, 1) << @intCast(self.level)) + self.split;
         }
 
+        fn bucketAt(self: *const Self, index: u64) *Bucket {
+            if (index < segment_buckets) return &self.first[index];
+            return &self.more[(index >> segment_shift) - 1][index % segment_buckets];
+        }
+
         fn indexOf(self: *const Self, hash: u64) u64 {
             const mask = (@as(u64, 1) << @intCast(self.level)) - 1;
             const low = hash & mask;
@@ -118,12 +135,22 @@ pub fn Table(comptime Item: type) type {
 
         /// Brings the bucket of a hash into the cache.
         pub fn prefetch(self: *const Self, hash: u64) void {
-            @prefetch(&self.buckets[self.indexOf(hash)], .{});
+            @prefetch(self.bucketAt(self.indexOf(hash)), .{});
+        }
+
+        /// Brings the item into the cache that is probably the one of a hash.
+        pub fn prefetchItem(self: *const Self, hash: u64) void {
+            const bucket = self.bucketAt(self.indexOf(hash));
+            const hits = bucket.matches(tagOf(hash));
+            if (hits == 0) return;
+            const address: [*]const u8 = @ptrFromInt(bucket.slots[@ctz(hits)].address);
+            @prefetch(address, .{});
+            @prefetch(address + 48, .{});
         }
 
         /// The slot of a key, valid until the table changes.
         pub fn find(self: *const Self, hash: u64, key: []const u8) ?*Slot {
-            var bucket = &self.buckets[self.indexOf(hash)];
+            var bucket = self.bucketAt(self.indexOf(hash));
             const tag = tagOf(hash);
             const fragment = fragmentOf(hash);
             while (true) {
@@ -147,14 +174,12 @@ pub fn Table(comptime Item: type) type {
 
         /// Adds an item whose key is not there.
         pub fn insert(self: *Self, gpa: Allocator, hash: u64, item: *Item) error{OutOfMemory}!void {
-            if (self.capacity == 0) {
-                const first = try gpa.alloc(Bucket, 1);
-                first[0] = .{};
-                self.buckets = first.ptr;
-                self.capacity = 1;
+            if (self.first_capacity == 0) {
+                try self.growFirst(gpa);
+                self.first[0] = .{};
             }
             const cell: Cell = .{ .tag = tagOf(hash), .slot = slotOf(item, hash) };
-            try append(gpa, &self.buckets[self.indexOf(hash)], cell);
+            try append(gpa, self.bucketAt(self.indexOf(hash)), cell);
             self.count += 1;
             // One bucket holds seven; after that the mean load rules. A split that finds no memory is done later.
             while (self.count > self.bucketCount() * mean_load_max + 2) self.splitOne(gpa) catch break;
@@ -164,7 +189,7 @@ pub fn Table(comptime Item: type) type {
         pub fn remove(self: *Self, gpa: Allocator, hash: u64, slot: *Slot) void {
             // The hole is filled with the last item of the chain, so that chains end where their items end.
             var before: ?*Bucket = null;
-            var tail = &self.buckets[self.indexOf(hash)];
+            var tail = self.bucketAt(self.indexOf(hash));
             while (tail.next()) |next| {
                 before = tail;
                 tail = next;
@@ -185,19 +210,20 @@ pub fn Table(comptime Item: type) type {
 
         /// Frees the table, not the items.
         pub fn deinit(self: *Self, gpa: Allocator) void {
-            if (self.capacity == 0) return;
-            for (self.buckets[0..self.bucketCount()]) |*bucket| freeSpares(gpa, bucket.next());
-            gpa.free(self.buckets[0..self.capacity]);
+            if (self.first_capacity == 0) return;
+            for (0..self.bucketCount()) |index| freeSpares(gpa, self.bucketAt(index).next());
+            while (self.more_count != 0) self.dropSegment(gpa);
+            self.freeFirst(gpa, self.first, self.first_capacity);
             self.* = .{};
         }
 
         /// Frees the items of some buckets, for tables that are taken apart bit by bit; returns the next bucket or null
         /// when all is gone. Nothing else may be done with the table in between.
         pub fn destroyFrom(self: *Self, heap: *Heap, first_bucket: u64, buckets_max: u64) ?u64 {
-            if (self.capacity == 0) return null;
+            if (self.first_capacity == 0) return null;
             const end = @min(first_bucket +| buckets_max, self.bucketCount());
-            for (self.buckets[first_bucket..end]) |*first| {
-                var at: ?*Bucket = first;
+            for (first_bucket..end) |index| {
+                var at: ?*Bucket = self.bucketAt(index);
                 while (at) |bucket| : (at = bucket.next()) {
                     var left = bucket.occupied();
                     while (left != 0) : (left &= left - 1) pointer(bucket.slots[@ctz(left)]).destroy(heap);
@@ -278,12 +304,8 @@ pub fn Table(comptime Item: type) type {
 
         fn splitOne(self: *Self, gpa: Allocator) error{OutOfMemory}!void {
             const target = self.bucketCount();
-            if (target >= self.capacity) {
-                const grown = try gpa.realloc(self.buckets[0..self.capacity], self.capacity * 2);
-                self.buckets = grown.ptr;
-                self.capacity = grown.len;
-            }
-            const source = &self.buckets[self.split];
+            try self.reach(gpa, target);
+            const source = self.bucketAt(self.split);
             var cells: [chain_max]Cell = undefined;
             const count = collect(source, &cells);
             if (count > chain_max) return error.OutOfMemory;
@@ -296,7 +318,7 @@ pub fn Table(comptime Item: type) type {
             }
             var spares = source.next();
             fill(source, cells[0..stay], &spares);
-            fill(&self.buckets[target], cells[stay..count], &spares);
+            fill(self.bucketAt(target), cells[stay..count], &spares);
             freeSpares(gpa, spares);
             self.split += 1;
             if (self.split == @as(u64, 1) << @intCast(self.level)) {
@@ -309,8 +331,8 @@ pub fn Table(comptime Item: type) type {
         fn joinLast(self: *Self, gpa: Allocator) void {
             const last_index = self.bucketCount() - 1;
             const first_index = last_index & ~(@as(u64, 1) << @intCast(63 - @clz(last_index)));
-            const first = &self.buckets[first_index];
-            const last = &self.buckets[last_index];
+            const first = self.bucketAt(first_index);
+            const last = self.bucketAt(last_index);
             var cells: [chain_max]Cell = undefined;
             const kept = collect(first, &cells);
             if (kept > chain_max) return;
@@ -329,10 +351,83 @@ pub fn Table(comptime Item: type) type {
                 self.split = @as(u32, 1) << @intCast(self.level);
             }
             self.split -= 1;
-            if (self.bucketCount() * 4 <= self.capacity) {
-                const less = gpa.realloc(self.buckets[0..self.capacity], self.capacity / 2) catch return;
-                self.buckets = less.ptr;
-                self.capacity = less.len;
+            self.giveBack(gpa);
+        }
+
+        // --- Segments ------------------------------------------------------------------------
+
+        /// Makes sure that a bucket has memory; it is the one behind the last.
+        fn reach(self: *Self, gpa: Allocator, index: u64) error{OutOfMemory}!void {
+            if (index < segment_buckets) {
+                if (index >= self.first_capacity) try self.growFirst(gpa);
+            } else if ((index >> segment_shift) > self.more_count) {
+                try self.addSegment(gpa);
+            }
+        }
+
+        /// Doubles the first segment.
+        fn growFirst(self: *Self, gpa: Allocator) error{OutOfMemory}!void {
+            try self.resizeFirst(gpa, @max(1, self.first_capacity * 2));
+        }
+
+        fn resizeFirst(self: *Self, gpa: Allocator, capacity: u32) error{OutOfMemory}!void {
+            const old_capacity = self.first_capacity;
+            if (old_capacity != 0 and @max(old_capacity, capacity) < segment_buckets) {
+                self.first = (try gpa.realloc(self.first[0..old_capacity], capacity)).ptr;
+            } else {
+                // Only a whole segment has the alignment of one.
+                const resized: [*]Bucket = if (capacity == segment_buckets)
+                    (try gpa.alignedAlloc(Bucket, segment_alignment, capacity)).ptr
+                else
+                    (try gpa.alloc(Bucket, capacity)).ptr;
+                const kept = @min(old_capacity, capacity);
+                @memcpy(resized[0..kept], self.first[0..kept]);
+                self.freeFirst(gpa, self.first, old_capacity);
+                self.first = resized;
+            }
+            self.first_capacity = capacity;
+        }
+
+        fn freeFirst(_: *const Self, gpa: Allocator, first: [*]Bucket, capacity: u32) void {
+            if (capacity == segment_buckets) {
+                freeSegment(gpa, @alignCast(first[0..segment_buckets]));
+            } else if (capacity != 0) {
+                gpa.free(first[0..capacity]);
+            }
+        }
+
+        fn freeSegment(gpa: Allocator, segment: Segment) void {
+            const buckets: []align(segment_alignment.toByteUnits()) Bucket = segment;
+            gpa.free(buckets);
+        }
+
+        fn addSegment(self: *Self, gpa: Allocator) error{OutOfMemory}!void {
+            const room = @as(u32, 1) << @intCast(self.more_log);
+            if (self.more_count == 0) {
+                self.more = (try gpa.alloc(Segment, room)).ptr;
+            } else if (self.more_count == room) {
+                self.more = (try gpa.realloc(self.more[0..room], room * 2)).ptr;
+                self.more_log += 1;
+            }
+            errdefer if (self.more_count == 0) gpa.free(self.more[0..room]);
+            const buckets = try gpa.alignedAlloc(Bucket, segment_alignment, segment_buckets);
+            self.more[self.more_count] = buckets[0..segment_buckets];
+            self.more_count += 1;
+        }
+
+        fn dropSegment(self: *Self, gpa: Allocator) void {
+            self.more_count -= 1;
+            freeSegment(gpa, self.more[self.more_count]);
+            if (self.more_count == 0) gpa.free(self.more[0 .. @as(u32, 1) << @intCast(self.more_log)]);
+        }
+
+        /// Gives back memory of buckets that have been joined, but not what the next items would need again.
+        fn giveBack(self: *Self, gpa: Allocator) void {
+            const buckets = self.bucketCount();
+            if (self.more_count != 0) {
+                if (buckets + segment_buckets / 2 <= @as(u64, self.more_count) * segment_buckets) self.dropSegment(gpa);
+            } else if (buckets * 4 <= self.first_capacity) {
+                self.resizeFirst(gpa, self.first_capacity / 2) catch return;
             }
         }
 
@@ -355,9 +450,9 @@ pub fn Table(comptime Item: type) type {
                 while (self.left == 0) {
                     const following = if (self.bucket) |bucket| bucket.next() else null;
                     const bucket: *const Bucket = following orelse blk: {
-                        if (self.table.capacity == 0 or self.index == self.table.bucketCount()) return null;
+                        if (self.table.first_capacity == 0 or self.index == self.table.bucketCount()) return null;
                         defer self.index += 1;
-                        break :blk &self.table.buckets[self.index];
+                        break :blk self.table.bucketAt(self.index);
                     };
                     self.bucket = bucket;
                     self.left = bucket.occupied();
@@ -374,11 +469,11 @@ pub fn Table(comptime Item: type) type {
 
         /// Collects the items at a cursor and returns the next cursor, 0 at the end.
         pub fn scan(self: *const Self, cursor: u64, gpa: Allocator, into: *std.ArrayList(*Item)) error{OutOfMemory}!u64 {
-            if (self.capacity == 0) return 0;
+            if (self.first_capacity == 0) return 0;
             const mask = (@as(u64, 1) << @intCast(self.level)) - 1;
             const index = cursor & mask;
-            try collectItems(&self.buckets[index], gpa, into);
-            if (index < self.split) try collectItems(&self.buckets[index + mask + 1], gpa, into);
+            try collectItems(self.bucketAt(index), gpa, into);
+            if (index < self.split) try collectItems(self.bucketAt(index + mask + 1), gpa, into);
             // The bits above the mask are set so that the carry of the reversed sum runs through them.
             return @bitReverse(@bitReverse(cursor | ~mask) +% 1);
         }
@@ -395,7 +490,7 @@ pub fn Table(comptime Item: type) type {
         pub fn sample(self: *const Self, random: std.Random) ?*Item {
             if (self.count == 0) return null;
             while (true) {
-                const first = &self.buckets[self.indexOf(random.int(u64))];
+                const first = self.bucketAt(self.indexOf(random.int(u64)));
                 var cells: [chain_max]Cell = undefined;
                 const count = @min(collect(first, &cells), chain_max);
                 if (count != 0) return pointer(cells[random.uintLessThan(usize, count)].slot);
@@ -404,7 +499,7 @@ pub fn Table(comptime Item: type) type {
 
         /// What the table itself takes, without its items.
         pub fn totalBytes(self: *const Self) u64 {
-            return self.capacity * @sizeOf(Bucket);
+            return (self.first_capacity + @as(u64, self.more_count) * segment_buckets) * @sizeOf(Bucket);
         }
     };
 }
@@ -423,14 +518,14 @@ test "a table against a list, growing and shrinking" {
     const gpa = std.testing.allocator;
     var table: Table(TestItem) = .{};
     defer table.deinit(gpa);
-    const items = try gpa.alloc(TestItem, 5000);
+    const items = try gpa.alloc(TestItem, 400_000);
     defer gpa.free(items);
     for (items, 0..) |*item, i| {
         std.mem.writeInt(u64, &item.name, i, .little);
         try std.testing.expectEqual(null, table.get(item.key()));
         try table.insert(gpa, hashOf(item.key()), item);
     }
-    try std.testing.expect(table.bucketCount() >= 900);
+    try std.testing.expect(table.more_count == 2 and table.totalBytes() == 3 * segment_buckets * @sizeOf(Bucket));
     for (items) |*item| try std.testing.expectEqual(item, table.get(item.key()));
     var seen: usize = 0;
     var all = table.iterator();
@@ -442,7 +537,7 @@ test "a table against a list, growing and shrinking" {
         try std.testing.expectEqual(null, table.get(item.key()));
     }
     for (items[0..10]) |*item| try std.testing.expectEqual(item, table.get(item.key()));
-    try std.testing.expect(table.bucketCount() <= 8);
+    try std.testing.expect(table.bucketCount() <= 8 and table.first_capacity <= 32);
 }
 
 test "a scan meets every item that stays, while the table grows and shrinks" {

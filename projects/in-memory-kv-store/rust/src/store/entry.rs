@@ -85,6 +85,10 @@ const ALIGNMENT: usize = 8;
 /// The owner of the block.
 pub struct Entry(NonNull<Head>);
 
+// SAFETY: an entry owns all that it points to; aliases and shared records stay within a store,
+// which moves as a whole or gives up its list of aliases first.
+unsafe impl Send for Entry {}
+
 /// What a new block is filled with besides the key.
 enum Content<'a> {
     Short(&'a [u8]),
