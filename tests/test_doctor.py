@@ -27,7 +27,8 @@ def healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getloadavg", lambda: (0.1, 0.2, 0.3))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=50 << 30))
     monkeypatch.setattr(doctor, "_steal_share", lambda: 0.001)
-    monkeypatch.setattr(engine, "client", lambda: SimpleNamespace(version=lambda: {"Version": "27", "ApiVersion": "1.47"}))
+    version = {"Version": "27", "ApiVersion": "1.47"}
+    monkeypatch.setattr(engine, "client", lambda: SimpleNamespace(version=lambda: version))
     monkeypatch.setattr(toolchains, "host", lambda name: Toolchain(name, (), version=f"{name} 1.2.3"))
     monkeypatch.setenv("DEADHEAT_CACHE", str(tmp_path))
     for language in ("go", "zig"):
@@ -94,7 +95,7 @@ def test_steal_is_read_from_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     """The eighth column over all columns; a kernel that does not say stole nothing."""
     monkeypatch.undo()
     for text, share in (("cpu  50 0 20 20 0 0 0 10 0 0\ncpu0 1\n", 0.1), ("cpu x\n", 0.0), ("", 0.0)):
-        monkeypatch.setattr(Path, "read_text", lambda _, encoding, text=text: text)
+        monkeypatch.setattr(Path, "read_text", lambda *_, text=text, **__: text)
         assert doctor._steal_share() == share
 
 

@@ -34,7 +34,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def described(**runner: Any) -> dict[str, Any]:
     """The environment of a benchmark on the scripted runner, with other facts of the runner where given."""
     fake = FakeRunner()
-    fake.describe = lambda: {**FakeRunner().describe(), **runner}  # type: ignore[method-assign]  # facts of another runner
+    fake.describe = lambda: {**FakeRunner().describe(), **runner}  # type: ignore[method-assign]  # other facts
     return environment.describe(fake, ISOLATION)
 
 
@@ -87,7 +87,9 @@ def test_what_moves_is_no_identity(monkeypatch: pytest.MonkeyPatch) -> None:
     assert described()["memory_bytes"] < 8 << 30
 
 
-@pytest.mark.parametrize(("value", "expected"), [("1", True), ("true", True), ("TRUE", True), ("", False), ("0", False)])
+@pytest.mark.parametrize(
+    ("value", "expected"), [("1", True), ("true", True), ("TRUE", True), ("", False), ("0", False)]
+)
 def test_ci_says_so(value: str, expected: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """Shared runners announce themselves; an empty or negative word does not count."""
     monkeypatch.setenv("CI", value)

@@ -37,15 +37,17 @@ from tools.stats import Noise, Verdict
 ROUNDS = 12
 MS = 1_000_000
 MACHINE = {
-    "id": "0123456789ab", "os": "Debian 12", "kernel": "6.1.0", "arch": "x86_64", "cpu_model": "Example | CPU", "cpus": 2,
-    "memory_bytes": 8 << 30, "cpu_level": "x86-64-v3", "governor": None, "virtualization": "kvm", "ci": False,
+    "id": "0123456789ab", "os": "Debian 12", "kernel": "6.1.0", "arch": "x86_64", "cpu_model": "Example | CPU",
+    "cpus": 2, "memory_bytes": 8 << 30,
+    "cpu_level": "x86-64-v3", "governor": None, "virtualization": "kvm", "ci": False,
 }  # fmt: skip
 
 
 def benchmark(truth: dict[str, float], measured: dict[str, float] | None = None, **changes: Any) -> dict[str, Any]:
     """A benchmark whose arms took exactly so many times 100 ms, with a per mille of movement from round to round."""
     arms = {"base": 1.0, "null": 1.0, **truth, **(measured or {})}
-    walls = {arm: [round(100 * MS * factor * (1 + turn % 3 / 1000)) for turn in range(ROUNDS)] for arm, factor in arms.items()}
+    moved = [1 + turn % 3 / 1000 for turn in range(ROUNDS)]
+    walls = {arm: [round(100 * MS * factor * by) for by in moved] for arm, factor in arms.items()}
     return {
         "failed": None, "reference": "base", "alpha": 0.05, "claims": 1, "stop": "precision", "steal_share": 0.0,
         "noisy_runs": 0, "repeats": 10, "truth": truth, "walls_ns": walls, "hyperfine_ns": None, **changes,
@@ -61,13 +63,14 @@ def record(**changes: Any) -> dict[str, Any]:
     step = {"files": 1000, "validate_cold": 1.0, "validate_warm": 0.1, "tables_cold": 1.2, "tables_warm": 0.3}
     later = {name: value * 10 for name, value in step.items()} | {"files": 10_000}
     return copy.deepcopy({
-        "schema_version": 1, "created_at": "2026-11-21T18:00:00Z", "size": "full", "seconds": 1000.0, "load_at_start": 0.1,
+        "schema_version": 1, "created_at": "2026-11-21T18:00:00Z", "size": "full", "seconds": 1000.0,
+        "load_at_start": 0.1,
         "harness": {"version": "0.1.0", "commit": "a" * 40, "dirty": False, "source_sha256": "b" * 64},
         "environment": MACHINE, "missing": {},
         "simulated": [{"name": "coverage", "value": 0.96, "limit": 0.94, "at_least": True, "detail": "of 1000"}],
         "same": [benchmark(TWINS, reference="twin-1")] * 2,
         "slowed": [{"load": "none", "benchmarks": [benchmark(SLOWED)]}],
-        "overhead": {"launches": 100, "rounds": [{"loop": 3e5, "launcher": 3.3e5, "hyperfine": 5e5, "pyperf": 9e5}] * 3},
+        "overhead": {"launches": 100, "rounds": [{"loop": 3e5, "launcher": 3.3e5, "hyperfine": 5e5, "pyperf": 9e5}]},
         "scaling": {"file_bytes": 40_000, "projects": 31, "steps": [step, later]},
         "lists": {"projects": 31, "seconds": {"invoke --list": [0.3, 0.31], "nox --list": [0.4]}},
         **changes,
@@ -131,7 +134,8 @@ def test_a_good_record_keeps_every_limit() -> None:
          ["slowed lanes, load other core: wrong"]),
         ({"slowed": [{"load": "none", "benchmarks": [benchmark(SLOWED, {"plus-15": 1.0})]}]},
          ["slowed lanes, load none: wrong", "slowed lanes, true ratio 1.15: different"]),
-        ({"overhead": {"launches": 9, "rounds": [{"loop": 3e5, "launcher": 3.6e5}]}}, ["launcher above the C loop, us"]),
+        ({"overhead": {"launches": 9, "rounds": [{"loop": 3e5, "launcher": 3.6e5}]}},
+         ["launcher above the C loop, us"]),
         ({"lists": {"projects": 31, "seconds": {"nox --list": [0.6]}}}, ["nox --list with 31 projects, s"]),
     ],
     ids=["false alarm", "wrong under load", "missed", "launcher", "list"],
@@ -165,8 +169,9 @@ def test_nothing_measured_breaks_nothing() -> None:
 
 
 def test_mean_and_deviation_are_read_with_the_same_bands() -> None:
-    """A steady 15 % is different for hyperfine too; runs that move as much leave it open; a shifted mean misleads it."""
-    steady = benchmark(SLOWED, hyperfine_ns={"base": [100, 101, 99], "plus-15": [115, 116, 114], "plus-0": [130, 130, 131]})
+    """A steady 15 % is different for hyperfine; runs that move as much leave it open; a shifted mean misleads it."""
+    times = {"base": [100, 101, 99], "plus-15": [115, 116, 114], "plus-0": [130, 130, 131]}
+    steady = benchmark(SLOWED, hyperfine_ns=times)
     shaken = benchmark(SLOWED, hyperfine_ns={"base": [100, 140, 99], "plus-15": [115, 90, 140]})
     said = [selftest_record.said_by_hyperfine(one, "plus-15") for one in (steady, shaken, benchmark(SLOWED))]
     assert [one and one.verdict for one in said] == [Verdict.DIFFERENT, Verdict.UNRESOLVED, None]
@@ -205,7 +210,8 @@ def test_every_block_renders() -> None:
     for one in tree["overhead"]["rounds"]:
         del one["pyperf"]
     page = {name: selftest_tables.block(name, tree) for name in selftest_tables.BLOCKS}
-    assert "**not held**: slowed lanes, load same core: wrong: 0.25, at most 0.05 (4 verdicts)" in page["selftest-summary"]
+    wrong = "**not held**: slowed lanes, load same core: wrong: 0.25, at most 0.05 (4 verdicts)"
+    assert wrong in page["selftest-summary"]
     assert "Example \\| CPU" in page["selftest-summary"]
     assert "| verdicts | tie 6 |" in page["selftest-same"]
     row = next(line for line in page["selftest-slowed"].splitlines() if "| 1.03 |" in line)
@@ -224,8 +230,6 @@ def test_before_the_first_measurement_the_page_says_so() -> None:
     for name in selftest_tables.BLOCKS:
         assert selftest_tables.block(name, None) == "*Not measured.*"
         assert name == "selftest-summary" or selftest_tables.block(name, empty) == "*Not measured.*"
-
-
 
 
 def test_the_page_has_every_block() -> None:
@@ -253,6 +257,8 @@ def test_the_page_follows_the_record(tmp_path: Path) -> None:
     kept.write_text("{}")
     with pytest.raises(ResultError, match=r"selftest\.json"):
         tables.update(roots)
+
+
 # --- real lanes
 
 
@@ -433,7 +439,7 @@ def test_a_stage_that_cannot_run_is_named(
 
 def test_unknown_stages_list_the_known() -> None:
     """A wrong name is a usage error before anything runs."""
-    with pytest.raises(UsageError, match="no stage speed .known: simulated, same"):
+    with pytest.raises(UsageError, match=r"no stage speed .known: simulated, same"):
         main.run(main.parsed(["--only", "speed"]))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -28,7 +27,7 @@ class Screen(io.StringIO):
 def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
     """Stderr is a terminal of 60 columns."""
     made = Screen()
-    monkeypatch.setattr(sys, "stderr", made)
+    monkeypatch.setattr(terminal, "sys", SimpleNamespace(stderr=made))  # pytest changes the real one
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.delenv("CI", raising=False)

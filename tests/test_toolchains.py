@@ -167,9 +167,7 @@ def test_broken_cargos_are_passed_over(tmp_path: Path, cargos: list[Path]) -> No
     assert toolchains.host("rust").path == (tmp_path / "good",)
 
 
-def test_without_rust_debian_is_asked_once(
-    tmp_path: Path, cargos: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_rust_debian_is_asked_once(tmp_path: Path, cargos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """What could be installed is used; what is still too old then is named with its remedy."""
     monkeypatch.setattr(packages, "ensure", lambda *_: cargos.append(rust(tmp_path / "debian", "1.99.0")))
     assert toolchains.host("rust").path == (tmp_path / "debian",)
@@ -177,7 +175,7 @@ def test_without_rust_debian_is_asked_once(
     cargos.clear()
     asked: list[object] = []
     monkeypatch.setattr(packages, "ensure", lambda *words: asked.append(words))
-    with pytest.raises(ToolchainError, match="no cargo of version .* or newer .install Rust with rustup"):
+    with pytest.raises(ToolchainError, match=r"no cargo of version .* or newer .install Rust with rustup"):
         toolchains.host("rust")
     assert len(asked) == 1
 

@@ -67,11 +67,11 @@ def plan(project: str, runner: str, *, as_json: bool) -> None:
 
 
 @_task
-def doctor(*, install: bool, as_json: bool) -> None:
+def doctor(*, install: bool, noise: bool, as_json: bool) -> None:
     """Findings about this machine; a problem makes the exit code 1."""
     from tools import doctor as machine  # noqa: PLC0415 - as above
 
-    found = machine.findings(install=install)
+    found = machine.findings(install=install, noise=noise)
     if as_json:
         _print([vars(one) for one in found])
     else:

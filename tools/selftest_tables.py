@@ -49,7 +49,8 @@ def _summary(tree: Tree) -> str:
     lines = [
         f"- {md.text(tree['created_at'])}, {md.text(tree['size'])} self-test, {minutes}; Deadheat {commit}"
         + (" with changes" if harness["dirty"] else ""),
-        f"- {md.text(machine['cpu_model'])}, {machine['cpus']} logical CPUs, {md.size(machine['memory_bytes'])} of memory; "
+        f"- {md.text(machine['cpu_model'])}, {machine['cpus']} logical CPUs, "
+        f"{md.size(machine['memory_bytes'])} of memory; "
         f"{md.text(machine['os'])}, kernel {md.text(machine['kernel'])}; environment `{machine['id']}`"
         + (f"; under {md.text(machine['virtualization'])}" if machine["virtualization"] else ""),
         f"- load average over the minute before: {tree['load_at_start']:.2f}",
@@ -99,7 +100,7 @@ def _same(tree: Tree) -> str:
         ["rounds of a benchmark", _range([len(one["walls_ns"]["null"]) for one in benchmarks])],
         ["runs flagged as disturbed", md.count(sum(one["noisy_runs"] for one in benchmarks))],
     ]
-    return md.table(["Identical lanes", "Found"], rows)
+    return md.table(["Identical lanes", "Found"], rows, numbers_from=2)
 
 
 def _null_rows(benchmarks: Sequence[Tree]) -> list[list[str]]:
@@ -141,12 +142,13 @@ def _slowed(tree: Tree) -> str:
     for load in tree["slowed"] or ():
         benchmarks = record.whole(load["benchmarks"])
         for lane, truth in (benchmarks[0]["truth"] if benchmarks else {}).items():
-            ours = [record.said_by_deadheat(one, lane) for one in benchmarks]
-            theirs = [said for one in benchmarks if (said := record.said_by_hyperfine(one, lane))]
+            said = [record.said_by_deadheat(one, lane) for one in benchmarks]
+            read = [found for one in benchmarks if (found := record.said_by_hyperfine(one, lane))]
             cells = [LOADS.get(load["load"], md.text(load["load"])), f"{truth:.2f}", str(len(benchmarks))]
-            rows.append([*cells, *_opinions(ours), *_opinions(theirs)])
-    head = ["Beside it ran", "True ratio", "Benchmarks", "Deadheat: ratios", "says", "hyperfine: ratios", "same bands say"]
-    return md.table(head, rows) if rows else NOT_MEASURED
+            rows.append([*cells, *_opinions(said), *_opinions(read)])
+    ours, theirs = ["Deadheat: ratios", "says"], ["hyperfine: ratios", "same bands say"]
+    head = ["Beside it ran", "True ratio", "Benchmarks", *ours, *theirs]
+    return md.table(head, rows, numbers_from=len(head)) if rows else NOT_MEASURED
 
 
 def _opinions(said: Sequence[Said]) -> list[str]:

@@ -24,13 +24,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tools import assemble, cli, environment, flow, temporary
+from tools import assemble, cli, environment, flow, selftest_record, tables, temporary
 from tools.caches import ROOT
 from tools.errors import DeadheatError, UsageError
 from tools.files import atomic_write
 from tools.runners.base import Isolation
 from tools.runners.host import HostRunner
-from tools.selftest import overhead, simulated, verdicts, workbench
+from tools.selftest import overhead, scaling, simulated, verdicts, workbench
 from tools.terminal import say
 
 SEED = 1
@@ -102,8 +102,6 @@ def run(options: argparse.Namespace) -> None:
     if unknown := set(options.only) - STAGES.keys():
         raise UsageError(f"no stage {', '.join(sorted(unknown))}", remedy="known: " + ", ".join(STAGES))
     tree = record(SIZES[options.size], options.only or tuple(STAGES))
-    from tools import selftest_record  # noqa: PLC0415 - heavy imports come after the last timed run (MEASURING 16)
-
     selftest_record.refuse_problems(tree, selftest_record.PATH)
     kept = not (options.no_store or options.only or options.size == "tiny")
     if kept:
@@ -111,7 +109,8 @@ def run(options: argparse.Namespace) -> None:
     found = selftest_record.findings(tree)
     for one in found:
         side = ">=" if one.at_least else "<="
-        sys.stdout.write(f"{'ok ' if one.ok else 'NO '} {one.name}: {one.value:.4g} {side} {one.limit:.4g}; {one.detail}\n")
+        mark = "ok " if one.ok else "NO "
+        sys.stdout.write(f"{mark} {one.name}: {one.value:.4g} {side} {one.limit:.4g}; {one.detail}\n")
     broken = sum(not one.ok for one in found)
     if kept and broken:
         raise DeadheatError(f"{broken} of {len(found)} limits do not hold")
@@ -123,7 +122,7 @@ def record(size: Size, wanted: Sequence[str]) -> dict[str, Any]:
     missing: dict[str, str] = {}
     found = {name: _stage(name, size, missing) if name in wanted else None for name in STAGES}
     return {
-        "schema_version": 1,
+        "schema_version": selftest_record.SCHEMA_VERSION,
         "created_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "size": size.name,
         "seconds": time.monotonic() - start,
@@ -184,8 +183,6 @@ def _overhead(size: Size, missing: dict[str, str]) -> dict[str, Any]:
 
 def _scaling(size: Size, missing: dict[str, str]) -> dict[str, Any]:
     del missing
-    from tools.selftest import scaling  # noqa: PLC0415 - as in `run`
-
     with temporary.folder("selftest") as folder:
         scaling.checkout(folder)
         return scaling.growing(folder, size.files)
@@ -193,8 +190,6 @@ def _scaling(size: Size, missing: dict[str, str]) -> dict[str, Any]:
 
 def _lists(size: Size, missing: dict[str, str]) -> dict[str, Any]:
     del missing
-    from tools.selftest import scaling  # noqa: PLC0415 - as in `run`
-
     with temporary.folder("selftest") as folder:
         scaling.checkout(folder)
         return scaling.lists(folder, size.lists)
@@ -216,10 +211,9 @@ def store(tree: Mapping[str, Any], root: Path) -> None:
     Raises:
         TablesError: a document cannot be rewritten; the record is stored.
     """
-    from tools import selftest_record, tables  # noqa: PLC0415 - as in `run`
-
     path = root / selftest_record.PATH
-    atomic_write(path, json.dumps(tree, indent=1) + "\n")
+    lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in tree.items())
+    atomic_write(path, "{\n" + ",\n".join(lines) + "\n}\n")
     say(f"selftest {cli.relative(path)}")
     for changed in tables.update(tables.Roots(root)):
         say(f"updated {cli.relative(changed)}")

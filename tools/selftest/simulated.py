@@ -46,7 +46,6 @@ RIGHT = {1.00: Verdict.TIE, 1.03: Verdict.TIE, 1.15: Verdict.DIFFERENT, 2.30: Ve
 """What must be said of it on a quiet machine."""
 
 
-
 def _unequal_tails(rng: random.Random) -> float:
     """Half of the values just below 0, half far above it."""
     return rng.choice((-rng.random(), 20 * rng.paretovariate(1)))
@@ -64,7 +63,6 @@ DISTRIBUTIONS: dict[str, tuple[Callable[[random.Random], float], float]] = {
     "two regimes": (_two_regimes, 0.5659),
 }
 """How ln ratios may be spread, with the true median."""
-
 
 
 def coverage(trials: int, rng: random.Random) -> Iterator[Finding]:
@@ -153,8 +151,6 @@ def _rates(
     if disturbance is DISTURBANCES[0] and ratio in RIGHT:
         limit = 1 - at_most(1 - POWER, trials)
         yield Finding(f"{name}: {RIGHT[ratio]}", counts[RIGHT[ratio]] / trials, limit, at_least=True)
-
-
 
 
 def findings(trials: int, seed: int) -> list[Finding]:

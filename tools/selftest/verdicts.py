@@ -23,7 +23,7 @@ REFERENCE = "base"
 TWINS = {"twin-1": 0, "twin-2": 0, "twin-3": 0}
 SLOWED = {"plus-0": 0, "plus-3": 30, "plus-15": 150, "plus-150": 1500}
 """Lanes and their injected work in thousandths."""
-BUDGET_SECONDS = 25.0
+BUDGET_SECONDS = 40.0
 """For the rounds of one benchmark: a loaded machine needs more rounds, but not for ever."""
 HYPERFINE_RUNS = 12
 """As many as the least number of rounds."""
@@ -53,9 +53,8 @@ def slowed(counts: Mapping[str, int], options: flow.Options, bench: Workbench, s
             say(f"slowed  load {load.name}: benchmark {number} of {counts[load.name]}")
             with bench.background(load):
                 one = benchmark(project, HostRunner(), options, SLOWED)
-                repeats = one.pop("repeats")
                 if not missing:
-                    one["hyperfine_ns"], missing = _rival(project, repeats, bench)
+                    one["hyperfine_ns"], missing = _rival(project, one["repeats"], bench)
             taken.append(one)
         if taken:
             found.append({"load": load.name, "benchmarks": taken})
@@ -78,7 +77,8 @@ def benchmark(
 def observed(content: Mapping[str, Any], extra_permille: Mapping[str, int]) -> dict[str, Any]:
     """What the record keeps of a result: the wall times of every arm, round by round."""
     case, plan = content["cases"][0], content["plan"]
-    bad = [f"{arm}: {one['state']}: {one['reason']}" for arm, one in case["states"].items() if one["state"] != "measured"]
+    states = case["states"].items()
+    bad = [f"{arm}: {one['state']}: {one['reason']}" for arm, one in states if one["state"] != "measured"]
     if bad:
         return _empty("; ".join(bad), extra_permille)
     samples = case["samples"]
