@@ -111,6 +111,8 @@ def run(options: argparse.Namespace) -> None:
         side = ">=" if one.at_least else "<="
         mark = "ok " if one.ok else "NO "
         sys.stdout.write(f"{mark} {one.name}: {one.value:.4g} {side} {one.limit:.4g}; {one.detail}\n")
+    for what, why in tree["missing"].items():
+        sys.stdout.write(f"--  {what}: not measured: {why}\n")
     broken = sum(not one.ok for one in found)
     if kept and broken:
         raise DeadheatError(f"{broken} of {len(found)} limits do not hold")
@@ -141,9 +143,9 @@ def _stage(name: str, size: Size, missing: dict[str, str]) -> Any:
         found = STAGES[name](size, missing)
     except DeadheatError as error:
         missing[name] = str(error)[:1000]
-        say(f"{name:8}not measured: {error}")
+        say(f"{name:11}not measured: {error}")
         return None
-    say(f"{name:8}{time.monotonic() - start:.0f} s")
+    say(f"{name:11}{time.monotonic() - start:.0f} s")
     return found
 
 
@@ -173,7 +175,7 @@ def _slowed(size: Size, missing: dict[str, str]) -> list[dict[str, Any]]:
     absent = size.slowed.keys() - {load.name for load in workbench.loads()}
     missing |= {f"load {name}": "this machine has one core" for name in sorted(absent)}
     with workbench.opened() as bench:
-        return verdicts.slowed(size.slowed, _options(size), bench, say)
+        return verdicts.slowed(size.slowed, _options(size), bench, say, missing)
 
 
 def _overhead(size: Size, missing: dict[str, str]) -> dict[str, Any]:
@@ -214,6 +216,6 @@ def store(tree: Mapping[str, Any], root: Path) -> None:
     path = root / selftest_record.PATH
     lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in tree.items())
     atomic_write(path, "{\n" + ",\n".join(lines) + "\n}\n")
-    say(f"selftest {cli.relative(path)}")
+    say(f"stored     {cli.relative(path)}")
     for changed in tables.update(tables.Roots(root)):
-        say(f"updated {cli.relative(changed)}")
+        say(f"updated    {cli.relative(changed)}")

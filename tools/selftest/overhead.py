@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,6 @@ def measure(rounds: int, launches: int, bench: Workbench, missing: dict[str, str
     """Median nanoseconds of one launch, tool by tool and round by round; tools that are not here go to `missing`."""
     limits = Limits()
     binary, nothing = build_launcher(host.zig(), caches.work("launcher")), bench.program("nothing")
-    taken = []
     with local_launcher(
         binary, no_network=True, cgroup_memory_bytes=limits.memory_bytes, cgroup_pids=limits.processes
     ) as launcher:
@@ -37,9 +36,13 @@ def measure(rounds: int, launches: int, bench: Workbench, missing: dict[str, str
             "hyperfine": lambda: bench.hyperfine_ns({"nothing": shlex.quote(str(nothing))}, launches)["nothing"],
             "pyperf": lambda: bench.pyperf_ns([nothing], launches),
         }
-        for _ in range(rounds):
-            taken.append({name: stats.median(found) for name in tools if (found := _tried(name, tools[name], missing))})
+        taken = [_round(tools, missing) for _ in range(rounds)]
     return {"launches": launches, "rounds": taken}
+
+
+def _round(tools: Mapping[str, Callable[[], list[float]]], missing: dict[str, str]) -> dict[str, float]:
+    """The median of each tool that is here."""
+    return {name: stats.median(found) for name, tool in tools.items() if (found := _tried(name, tool, missing))}
 
 
 def _tried(name: str, tool: Callable[[], list[float]], missing: dict[str, str]) -> list[float]:

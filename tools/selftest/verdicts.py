@@ -25,6 +25,7 @@ SLOWED = {"plus-0": 0, "plus-3": 30, "plus-15": 150, "plus-150": 1500}
 """Lanes and their injected work in thousandths."""
 BUDGET_SECONDS = 40.0
 """For the rounds of one benchmark: a loaded machine needs more rounds, but not for ever."""
+RIVAL = "hyperfine"
 HYPERFINE_RUNS = 12
 """As many as the least number of rounds."""
 
@@ -37,29 +38,27 @@ def same(count: int, options: flow.Options, say: Say, runner: Runner | None = No
     with temporary.folder("selftest") as folder:
         project = spinner.make(folder, TWINS)
         for number in range(1, count + 1):
-            say(f"same    benchmark {number} of {count}")
+            say(f"same       benchmark {number} of {count}")
             found.append(benchmark(project, runner or HostRunner(), options, TWINS))
     return found
 
 
-def slowed(counts: Mapping[str, int], options: flow.Options, bench: Workbench, say: Say) -> list[dict[str, Any]]:
+def slowed(
+    counts: Mapping[str, int], options: flow.Options, bench: Workbench, say: Say, absent: dict[str, str]
+) -> list[dict[str, Any]]:
     """A/B: benchmarks of slowed lanes, with nothing and with something beside them; also under hyperfine."""
     found = []
     project = spinner.make(bench.folder, {REFERENCE: 0, **SLOWED})
-    missing = ""
     for load in loads():
         taken = []
         for number in range(1, counts.get(load.name, 0) + 1):
-            say(f"slowed  load {load.name}: benchmark {number} of {counts[load.name]}")
+            say(f"slowed     load {load.name}: benchmark {number} of {counts[load.name]}")
             with bench.background(load):
                 one = benchmark(project, HostRunner(), options, SLOWED)
-                if not missing:
-                    one["hyperfine_ns"], missing = _rival(project, one["repeats"], bench)
+                one["hyperfine_ns"] = _rival(project, one["repeats"], bench, absent)
             taken.append(one)
         if taken:
             found.append({"load": load.name, "benchmarks": taken})
-    if missing:
-        say(f"slowed  without hyperfine: {missing}")
     return found
 
 
@@ -117,14 +116,15 @@ def _empty(failed: str | None, extra_permille: Mapping[str, int]) -> dict[str, A
     }
 
 
-def _rival(project: Project, repeats: int, bench: Workbench) -> tuple[dict[str, list[float]] | None, str]:
-    """The same programs with the same repeats under hyperfine, or why not."""
-    if repeats == 0:
-        return None, ""
+def _rival(project: Project, repeats: int, bench: Workbench, absent: dict[str, str]) -> dict[str, list[float]] | None:
+    """The same programs with the same repeats under hyperfine; once it is known to be absent, nobody asks again."""
+    if repeats == 0 or RIVAL in absent:
+        return None
     try:
-        return bench.hyperfine_ns(commands(project, repeats, HostRunner()), HYPERFINE_RUNS), ""
+        return bench.hyperfine_ns(commands(project, repeats, HostRunner()), HYPERFINE_RUNS)
     except DeadheatError as error:
-        return None, str(error)
+        absent[RIVAL] = str(error)
+        return None
 
 
 def commands(project: Project, repeats: int, runner: Runner) -> dict[str, str]:
