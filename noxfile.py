@@ -97,7 +97,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def selftest(session: nox.Session) -> None:
-    """Prove the method: error rates of the verdicts, launch overhead, scaling; writes its own numbers."""
+    """Prove the method and write docs/selftest.md: wrong verdicts, overhead, scaling (-- --quick: 3 minutes)."""
     _python(session, "tools.selftest", *session.posargs)
 
 

@@ -43,10 +43,16 @@ def plan(_: Context, project: str = "", runner: str = "auto", json: bool = False
     commands.plan(project, runner, as_json=json)
 
 
-@task(help={"install": "install missing toolchains", "json": "print JSON"})
-def doctor(_: Context, install: bool = False, json: bool = False) -> None:
+@task(
+    help={
+        "install": "install missing toolchains",
+        "noise": "also measure identical programs for 30 seconds: is it quiet enough here?",
+        "json": "print JSON",
+    }
+)
+def doctor(_: Context, install: bool = False, noise: bool = False, json: bool = False) -> None:
     """Say whether this machine is fit to build and measure, with remedies."""
-    commands.doctor(install=install, as_json=json)
+    commands.doctor(install=install, noise=noise, as_json=json)
 
 
 @task(help={"changed_since": "only projects that a change since this revision touches"})
