@@ -140,7 +140,8 @@ def _readme(row: Row) -> dict[tuple[str, str], Table]:
 def _against_file(site: Mapping[str, Table], evidence: Evidence) -> Iterator[str]:
     """Compute the numbers of each case once more from the file, and find them on the page."""
     raw = json.loads(evidence.result.path.read_bytes())
-    written = [(prose.words(wording.program(arm)), arm.name) for arm in evidence.result.arms.values()]
+    arms = [arm for arm in evidence.result.arms.values() if arm.role != "null"]
+    written = [(prose.words(wording.program(arm)), arm.name) for arm in arms]
     names = {words: name for words, name in written if [each for each, _ in written].count(words) == 1}
     for case in raw["cases"]:
         table = site.get(f"{case['workload']}-{case['name']}")

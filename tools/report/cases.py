@@ -162,11 +162,19 @@ def view(evidence: Evidence, analysis: Analysis) -> CaseView:
     )
 
 
+def program(arm: Arm) -> str:
+    """Name a program in plain text, as bounded as in the tables; a null arm by what it is a copy of."""
+    if arm.role == "null":
+        return f"Null arm ({prose.words(wording.language(arm.language))} again)"
+    return prose.words(wording.program(arm))
+
+
 def kind(arm: Arm) -> str:
     """Name the class that colours a program: its language, or that it is a peer or the null arm."""
     if arm.role != "lane":
         return arm.role
-    return arm.language if arm.language in {"go", "rust", "zig"} else "other"
+    language = arm.language or ""
+    return language if language in {"go", "rust", "zig"} else "other"
 
 
 def lead(evidence: Evidence, analysis: Analysis) -> str:
@@ -233,7 +241,7 @@ def _row(evidence: Evidence, analysis: Analysis, one: Comparison, axis: charts.A
     arm, leads = evidence.result.arms[one.a], one.a == one.b
     mark = f" {wording.STALE}" if arm.name in evidence.stale else ""
     return ForestRow(
-        program=wording.plain_program(arm) + mark,
+        program=program(arm) + mark,
         kind=kind(arm),
         place=place,
         cost=wording.cost(analysis.figures[arm.name], evidence.result.item.plural),
@@ -257,23 +265,25 @@ def _strips(evidence: Evidence, analysis: Analysis) -> Strips | None:
     away = {name: _away(values) for name, values in runs.items()}
     widest = max(stats.quantile([abs(each) for each in far.values()], STRIP_SHARE) for far in away.values())
     limit = charts.nice_above(math.exp(widest), STRIP_LIMITS)
-    last = max(turn for values in runs.values() for turn in values)
+    number = {turn: place for place, turn in enumerate(sorted({turn for far in away.values() for turn in far}), 1)}
     noisy = _noisy_rounds(analysis)
     write = partial(wording.amount, metric, plural="")
     rows = []
     for name, far in away.items():
         points = tuple(
-            _point(turn, last, far[turn] / math.log(limit), write(runs[name][turn]), noisy=(name, turn) in noisy)
+            _point(
+                number[turn], len(number), far[turn] / math.log(limit), write(runs[name][turn]), (name, turn) in noisy
+            )
             for turn in sorted(far)
         )
         spread = f"{md.factor(math.exp(min(far.values())))} to {md.factor(math.exp(max(far.values())))}"
-        rows.append(Strip(wording.plain_program(arms[name]), kind(arms[name]), points, spread))
+        rows.append(Strip(program(arms[name]), kind(arms[name]), points, spread))
     cells = tuple(
-        (md.count(turn + 1), *(write(values[turn]) if turn in values else md.DASH for values in runs.values()))
-        for turn in range(last + 1)
+        (md.count(place), *(write(values[turn]) if turn in values else md.DASH for values in runs.values()))
+        for turn, place in number.items()
     )
-    head = ("Round", *(wording.plain_program(arms[name]) for name in runs))
-    return Strips(tuple(rows), STRIP_HEIGHT, md.factor(limit), last + 1, head, cells)
+    head = ("Round", *(program(arms[name]) for name in runs))
+    return Strips(tuple(rows), STRIP_HEIGHT, md.factor(limit), len(number), head, cells)
 
 
 def _away(values: Mapping[int, float]) -> dict[int, float]:
@@ -289,13 +299,13 @@ def _noisy_rounds(analysis: Analysis) -> set[tuple[str, int]]:
     return {(arm, turn) for arm, turn, flags in found if flags & NOISE_FLAGS}
 
 
-def _point(turn: int, last: int, share: float, shown: str, *, noisy: bool) -> Point:
+def _point(number: int, rounds: int, share: float, shown: str, noisy: bool) -> Point:
     """Place one run: its round from left to right, slower above, at the edge when it is farther than the limit."""
-    x = 2 + 96 * (turn / last if last else 0.5)
+    x = 2 + 96 * ((number - 1) / (rounds - 1) if rounds > 1 else 0.5)
     half = STRIP_HEIGHT / 2
     y = half - max(-1.0, min(1.0, share)) * (half - 5)
     state = "noisy" if noisy else "out" if abs(share) > 1 else ""
-    words = f"round {turn + 1}: {shown}{', noisy' if noisy else ''}" if state else ""
+    words = f"round {number}: {shown}{', noisy' if noisy else ''}" if state else ""
     return Point(round(x, 1), round(y, 1), state, words)
 
 
@@ -329,7 +339,7 @@ def _curve(
     places = [(nines.at(_nines(q)), 100 - latency.at(ns)) for q, ns in curve]
     at = {point[0]: point[1] for point in curve}
     cells = tuple(md.duration(at.get(q)) for q, _ in columns)
-    return Curve(wording.plain_program(arm), kind(arm), charts.polyline(places), cells)
+    return Curve(program(arm), kind(arm), charts.polyline(places), cells)
 
 
 def _nines(quantile: float) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tools import analysis, figures, project, result, validate, wording
-from tools.report.cases import kind
+from tools.report.cases import kind, program
 from tools.selection import MAIN_WORKLOAD, Evidence, Evidences
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def _costs(loaded: Result, whole: analysis.Analysis) -> list[Cost]:
         numbers: figures.Figures | None = whole.figures.get(arm.name)
         if arm.role != "null" and numbers is not None:
             words = wording.cost(numbers, loaded.item.plural)
-            name = wording.plain_program(arm)
+            name = program(arm)
             shown.append(Cost(name, kind(arm), numbers.metric, numbers.cost.median, words))
     return shown
 

@@ -137,7 +137,9 @@ def selftest(path: Path) -> list[Finding]:
         tree = strictjson.parse(path.read_bytes())
         return [_finding(raw) for raw in (tree["findings"] if isinstance(tree, dict) else tree)]
     except (strictjson.StrictJsonError, KeyError, TypeError, ValueError) as error:
-        raise TablesError(f"{SELFTEST}: not a record of the self-test: {error}", remedy="run: nox -s selftest") from error
+        raise TablesError(
+            f"{SELFTEST}: not a record of the self-test: {error}", remedy="run: nox -s selftest"
+        ) from error
 
 
 def _finding(raw: Mapping[str, Any]) -> Finding:

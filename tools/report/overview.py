@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tools import markdown as md
 from tools import overview_tables, wording
+from tools.report.cases import program
 from tools.report.gather import elsewhere
 from tools.roster import fresh, lane_of, languages, peers
 from tools.score_tables import score
@@ -147,8 +148,7 @@ def _row(row: Row, evidence: Evidence, analysis: Analysis, names: Sequence[str],
         noise=str(analysis.null.noise) if analysis.null else "no null arm",
         cells=tuple(_cell(evidence, analysis, name, nearest) for name in names),
         peers=tuple(
-            (wording.plain_program(arm), wording.cost(analysis.figures[arm.name], evidence.result.item.plural))
-            for arm in beside
+            (program(arm), wording.cost(analysis.figures[arm.name], evidence.result.item.plural)) for arm in beside
         ),
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tools import markdown as md
 from tools import stats, wording
 from tools.report import charts
-from tools.report.cases import kind
+from tools.report.cases import kind, program
 from tools.report.gather import main_history
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _multiple(
     largest = max((value for _, value in values), default=0) or 1
     bars = (
         Bar(
-            wording.plain_program(arm),
+            program(arm),
             kind(arm),
             round(100 * value / largest, 2),
             write(value) + (f" {wording.STALE}" if arm.name in evidence.stale else ""),

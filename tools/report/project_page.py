@@ -30,6 +30,7 @@ class Answer:
     case: str
     work: str
     who: str
+    said: str
     rivals: tuple[str, ...]
     peers: tuple[str, ...]
     sure: tuple[str, ...]
@@ -93,21 +94,22 @@ def _answer(evidence: Evidence) -> Answer:
         others = [one for lane, one in group.to_leader.items() if lane != group.leader]
         rivals = [f"{wording.program(arms[one.a])} needs {cases.ratio(one)}" for one in others]
         leader = wording.program(arms[group.leader])
-        beside = {arm: analysis.pairs.get((group.leader, arm.name)) for arm in arms.values() if arm.role == "peer"}
+        beside = [arm for arm in arms.values() if (group.leader, arm.name) in analysis.pairs and arm.role == "peer"]
         peers = [
-            f"{leader} is {wording.against(one)} than {wording.program(arm)}" for arm, one in beside.items() if one
+            f"{leader} is {wording.against(analysis.pairs[group.leader, arm.name])} than {wording.program(arm)}"
+            for arm in beside
         ]
     runs = max((one.runs for one in analysis.figures.values()), default=0)
     sure = (
         f"{md.count(runs)} interleaved rounds, stopped by {analysis.case.stop}",
         f"all {md.count(plan.claims)} claims of this result together err at most {plan.alpha:.0%} of the time",
         wording.noise(analysis),
-        f"verdict: {_sentence(evidence)}",
     )
     return Answer(
         case=analysis.case.title,
         work=wording.work(analysis.case, result.item.plural),
         who=wording.outcome(analysis, evidence),
+        said=_sentence(evidence),
         rivals=tuple(rivals),
         peers=tuple(peers),
         sure=sure,
@@ -119,10 +121,13 @@ def _sentence(evidence: Evidence) -> str:
     """Say in a few words what kind of answer this is."""
     group = evidence.headline.main_group
     if group is None:
-        return "none, nothing could be measured"
+        return "nothing could be measured"
     if group.winner:
-        return "shown to be faster than every rival"
-    return "shown to be equal within 10 %" if group.tied else "the data cannot tell, so nobody wins"
+        return "shown to be faster than every rival of equal parity"
+    if group.tied:
+        return "shown to be equal within 10 %"
+    ahead = wording.program(evidence.result.arms[group.leader])
+    return f"nobody wins: {ahead} was ahead, but the data cannot tell by how much, or whether at all"
 
 
 def _machine(evidence: Evidence) -> Iterator[str]:
@@ -149,7 +154,7 @@ def _checked(evidence: Evidence) -> Iterator[Checked]:
         if arm.role == "null":
             continue
         yield Checked(
-            program=wording.plain_program(arm),
+            program=cases.program(arm),
             state=arm.verification.state,
             checks=md.count(arm.verification.checks),
             bad_inputs=md.count(arm.verification.bad_inputs),

@@ -135,16 +135,20 @@ def _lowered(tokens: Sequence[Token], shift: int) -> Iterator[Token]:
 
 def _filled(tokens: Sequence[Token]) -> Iterator[Token]:
     """Leave out headings below which nothing is left."""
-    skip = 0
+    kept_from = 0
     for index, token in enumerate(tokens):
-        if skip:
-            skip -= 1
-            continue
-        after = tokens[index + 3] if token.type == "heading_open" and index + 3 < len(tokens) else None
-        if token.type == "heading_open" and (after is None or (after.type == "heading_open" and after.tag <= token.tag)):
-            skip = 2
-            continue
-        yield token
+        if token.type == "heading_open" and _empty(tokens, index):
+            kept_from = index + 3
+        if index >= kept_from:
+            yield token
+
+
+def _empty(tokens: Sequence[Token], index: int) -> bool:
+    """Say whether nothing follows a heading but the end, or a heading that is not below it."""
+    if index + 3 >= len(tokens):
+        return True
+    after = tokens[index + 3]
+    return after.type == "heading_open" and after.tag <= tokens[index].tag
 
 
 def _tame(children: Sequence[Token]) -> None:

@@ -117,9 +117,17 @@ def _jinja() -> Jinja:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_printable,
     )
     made.filters["inline"] = prose.inline
     return made
+
+
+def _printable(value: object) -> object:
+    """Show no control character and nothing that turns the direction of the text around it."""
+    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
+        return value
+    return "".join(char if char.isprintable() else " " if char.isspace() else "\ufffd" for char in value)
 
 
 def _refuse_foreign(target: Path) -> None:
