@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 SLUG = "sqlite-query-engine"
 PAGE = f"p/{SLUG}.html"
-VOID = {"meta", "link", "br", "hr", "img", "input", "rect", "circle", "line", "path", "wbr"}
+VOID = {"meta", "link", "br", "hr", "img", "input", "wbr"}
+INLINE = {"a", "b", "code", "em", "span", "strong"}
 README = """# SQLite
 
 Opens <any> database. See [the web](https://example.invalid/x), [the code](go/main.go) and ![a plot](plot.png).
@@ -126,6 +127,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Keep a tag."""
+        self.words.append("" if tag in INLINE else " ")
         self.tags.append((tag, {name: value or "" for name, value in attrs}))
         if tag not in VOID:
             self.open.append(tag)

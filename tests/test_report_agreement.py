@@ -65,7 +65,7 @@ def test_a_readme_without_tables_is_no_difference(roots: Roots) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("501 ms", "521 ms", "Median of Rust is '521 ms', the file gives 5.01"),
+        ("501 ms", "521 ms", "Median of Rust is '521 ms', the file gives 5"),
         ("1.80x [", "1.83x [", "ratio of Go is '1.83x ["),
         ("1.00 s", "1.00 ms", "Median of sqlite3 is '1.00 ms'"),
     ],
@@ -90,7 +90,8 @@ def test_servers_agree_too(roots: Roots, rate: float | None) -> None:
     ("cell", "expected"),
     [
         ("899 ms", 899e6), ("1.80x [1.79, 1.81]", 1.80), ("5.86 M rows/s", 5.86e6), ("12.3 rows/s", 12.3),
-        ("3,600 s \u2020", 3.6e12), ("16.0 \u00b5s", 16e3), ("3 samples/s", 3.0), ("1.2 k/s", 1.2e3), ("-", None), ("", None),
+        ("3,600 s \u2020", 3.6e12), ("16.0 \u00b5s", 16e3), ("3 samples/s", 3.0), ("1.2 k/s", 1.2e3),
+        ("-", None), ("", None),
     ],
 )  # fmt: skip
 def test_numbers_are_read_back(cell: str, expected: float | None) -> None:
