@@ -101,6 +101,12 @@ def selftest(session: nox.Session) -> None:
     _python(session, "tools.selftest", *session.posargs)
 
 
+@nox.session
+def report(session: nox.Session) -> None:
+    """Write the report site from the results, or with `-- --check` compare it with README and results."""
+    _python(session, "invoke", "report", *session.posargs)
+
+
 def _lanes(session: nox.Session, what: str) -> None:
     from tools import cli  # noqa: PLC0415 - as in _step
 

@@ -78,10 +78,22 @@ def tables(_: Context, check: bool = False, force: bool = False) -> None:
     commands.tables(check=check, force=force)
 
 
+@task(
+    help={
+        "out": "folder of the site (default: report)",
+        "open": "show it in the browser",
+        "check": "write nothing; fail where README, result files and site do not say the same",
+    }
+)
+def report(_: Context, out: str = "", open: bool = False, check: bool = False) -> None:  # noqa: A002 - the option's name
+    """Write the report site: static pages from the result files, readable without server and network."""
+    commands.report(out, browse=open, check=check)
+
+
 @task(help={"all": "also caches, builds and inputs: the next run starts from nothing"})
 def clean(_: Context, all: bool = False) -> None:  # noqa: A002 - the option's name
     """Remove what killed runs left: containers, volumes, images, temporary folders."""
     commands.clean(everything=all)
 
 
-namespace = Collection(new_project, list_projects, plan, doctor, matrix, validate, tables, clean)
+namespace = Collection(new_project, list_projects, plan, doctor, matrix, validate, tables, report, clean)

@@ -6,7 +6,9 @@ import functools
 import json
 import shutil
 import sys
+import webbrowser
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ParamSpec
 
 from tools import caches
@@ -115,6 +117,20 @@ def tables(*, check: bool, force: bool) -> None:
         return
     for path in documents.update(force=force):
         sys.stdout.write(f"updated {cli.relative(path)}\n")
+
+
+@_task
+def report(out: str, *, browse: bool, check: bool) -> None:
+    """Write the site, or only compare."""
+    from tools.report import site  # noqa: PLC0415 - as above
+
+    if check:
+        sys.stdout.write(f"{site.check()} tables agree: README, result files and site\n")
+        return
+    page = site.write(Path(out) if out else None)
+    sys.stdout.write(f"wrote {cli.relative(page)}\n")
+    if browse:
+        webbrowser.open(page.as_uri())
 
 
 @_task
