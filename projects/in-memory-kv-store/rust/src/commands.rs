@@ -226,7 +226,7 @@ const fn command(
 }
 
 #[rustfmt::skip] // one line a command
-pub static COMMANDS: [Command; 118] = [
+pub static COMMANDS: [Command; 117] = [
     command("APPEND", 3, WRITE | GROWS | FAST, ONE_KEY, strings::append),
     command("BGREWRITEAOF", 1, ADMIN, NO_KEYS, admin::bgrewriteaof),
     command("CLIENT", -2, ADMIN, NO_KEYS, admin::client),
@@ -325,7 +325,6 @@ pub static COMMANDS: [Command; 118] = [
     command("SREM", -3, WRITE | FAST, ONE_KEY, sets::srem),
     command("SSCAN", -3, READ, ONE_KEY, sets::sscan),
     command("STRLEN", 2, READ | FAST, ONE_KEY, strings::strlen),
-    command("SUBSTR", 4, READ, ONE_KEY, strings::getrange),
     command("SUNION", -2, READ, ALL_KEYS, sets::sunion),
     command("TIME", 1, FAST, NO_KEYS, admin::time),
     command("TOUCH", -2, READ | FAST, ALL_KEYS, keys::touch),

@@ -208,8 +208,9 @@ pub const Reader = struct {
             return null;
         };
         const line = if (end != 0 and rest[end - 1] == '\r') rest[0 .. end - 1] else rest[0..end];
-        self.at += end + 1;
+        // A line that is refused stays the next one: in a batch it is told after the commands before it.
         try self.splitLine(line);
+        self.at += end + 1;
         return .{ .args = self.args.items[self.first_arg..], .raw = null, .start = self.start };
     }
 
@@ -501,6 +502,18 @@ test "batches" {
     for (batch[0..10]) |command| try std.testing.expectEqualStrings(get, command.raw.?);
     try std.testing.expectEqual(0, try reader.nextBatch(input, &batch));
     try std.testing.expectError(error.Protocol, reader.nextBatch(input ++ "\r\n", &batch));
+}
+
+test "what is wrong behind a batch is told after it" {
+    for ([_][]const u8{ "get \"\r\n", "*1\r\n$x\r\n", "*x\r\n" }) |wrong| {
+        var buffer: [64]u8 = undefined;
+        const input = try std.fmt.bufPrint(&buffer, "*1\r\n$4\r\nPING\r\n{s}", .{wrong});
+        var reader: Reader = .{ .gpa = std.testing.allocator };
+        defer reader.deinit();
+        var batch: [batch_max]Command = undefined;
+        try std.testing.expectEqual(1, try reader.nextBatch(input, &batch));
+        try std.testing.expectError(error.Protocol, reader.nextBatch(input, &batch));
+    }
 }
 
 test "inline commands" {
