@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"slices"
@@ -33,7 +34,7 @@ func (d *delegation) bytes() int {
 // hintsReader reads a master file, of which it wants the servers of the root.
 type hintsReader struct {
 	path        string
-	ipv4        bool // the addresses we can send to
+	settings    *options
 	lineNumber  int
 	firstServer int // the line of the first NS record
 	origin      name
@@ -42,13 +43,24 @@ type hintsReader struct {
 	addresses   map[name][]netip.Addr
 }
 
+// mostHintsBytes is much more than any list of servers needs.
+const mostHintsBytes = 1 << 20
+
 // readHints returns where the tree begins.
-func readHints(path string, ipv4 bool) (*delegation, error) {
-	text, err := os.ReadFile(path)
+func readHints(path string, settings *options) (*delegation, error) {
+	r := &hintsReader{path: path, settings: settings, origin: root, delegation: &delegation{zone: root}, addresses: map[name][]netip.Addr{}}
+	file, err := os.Open(path)
 	if err != nil {
 		return nil, pathFailure(path, err)
 	}
-	r := &hintsReader{path: path, ipv4: ipv4, origin: root, delegation: &delegation{zone: root}, addresses: map[name][]netip.Addr{}}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, mostHintsBytes+1))
+	if err != nil {
+		return nil, pathFailure(path, err)
+	}
+	if len(text) > mostHintsBytes {
+		return nil, badRequest("%s: longer than hints can be: more than %d bytes", escape(path), mostHintsBytes)
+	}
 	for line := range strings.Lines(string(text)) {
 		r.lineNumber++
 		if err := r.readLine(strings.TrimRight(line, "\r\n")); err != nil {
@@ -139,7 +151,7 @@ func (r *hintsReader) readRecord(words []string) error {
 	if err != nil || address.Is4() != (kind == "A") || address.Zone() != "" {
 		return r.failure("%s is not an address of type %s", quoteValue(words[1]), kind)
 	}
-	if address.Is4() == r.ipv4 && !slices.Contains(r.addresses[r.owner], address) {
+	if r.settings.reaches(address) && !slices.Contains(r.addresses[r.owner], address) {
 		r.addresses[r.owner] = append(r.addresses[r.owner], address)
 	}
 	return nil

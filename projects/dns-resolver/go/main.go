@@ -101,7 +101,7 @@ func run(arguments []string) error {
 		return printText(slug + " go\n")
 	}
 	runtime.GOMAXPROCS(settings.threads)
-	hints, err := readHints(settings.hintsPath, settings.bind.Is4())
+	hints, err := readHints(settings.hintsPath, settings)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"math"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +34,7 @@ type options struct {
 
 	threads       int
 	drainTimeout  time.Duration
+	given         []string // options that are only for bulk
 	help, version bool
 }
 
@@ -90,9 +92,15 @@ func parseOptions(arguments []string) (*options, error) {
 		if err := set(o, name, value); err != nil {
 			return nil, err
 		}
+		if slices.Contains(bulkOnly, name) {
+			o.given = append(o.given, name)
+		}
 	}
 	return o, o.check()
 }
+
+// bulkOnly are options without a meaning for a server.
+var bulkOnly = []string{"--output", "--in-flight", "--repeats"}
 
 var flagSetters = map[string]func(*options){
 	"--help":      func(o *options) { o.help = true },
@@ -242,12 +250,37 @@ func (o *options) check() error {
 		return badRequest("--listen is missing, or --bulk (see --help)")
 	case o.listen.IsValid() && o.bulkPath != "":
 		return badRequest("--bulk %s: not together with --listen", quoteValue(o.bulkPath))
+	case o.bulkPath == "" && len(o.given) > 0:
+		return badRequest("%s: only with --bulk", o.given[0])
 	case o.hintsPath == "":
 		return badRequest("--hints is missing (see --help)")
-	case o.ipv4Only && !o.bind.Is4():
+	case o.ipv4Only && !o.bind.Is4() && !o.bind.IsUnspecified():
 		return badRequest("--bind %s: not an IPv4 address, as --ipv4-only wants it", o.bind)
 	case o.minTTL > o.maxTTL:
 		return badRequest("--min-ttl %d: more than --max-ttl %d", o.minTTL, o.maxTTL)
 	}
 	return nil
+}
+
+// reaches tells whether servers at an address can be asked from the address we are bound to.
+func (o *options) reaches(address netip.Addr) bool {
+	return slices.Contains(o.addressTypes(), addressType(address))
+}
+
+func addressType(address netip.Addr) uint16 {
+	if address.Is4() {
+		return typeA
+	}
+	return typeAAAA
+}
+
+// addressTypes are the types of the addresses that can be asked; from :: those of both families.
+func (o *options) addressTypes() []uint16 {
+	switch {
+	case o.bind.Is4() || o.ipv4Only:
+		return []uint16{typeA}
+	case o.bind.IsUnspecified():
+		return []uint16{typeA, typeAAAA}
+	}
+	return []uint16{typeAAAA}
 }

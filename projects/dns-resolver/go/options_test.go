@@ -65,7 +65,7 @@ func hintsFile(t *testing.T, text string) string {
 
 func TestHints(t *testing.T) {
 	path := hintsFile(t, "; root\n$TTL 3600\n.\t3600000 IN NS A.root.\n\tNS b.root. ; more\n$ORIGIN root.\na 60 A 127.0.0.1\nA.ROOT. A 127.0.0.2\nb AAAA ::1\nother. NS x.\n")
-	d, err := readHints(path, true)
+	d, err := readHints(path, defaultOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,11 +88,11 @@ func TestBadHintsAreRefused(t *testing.T) {
 		strings.Repeat("x", 64) + ". NS a.\n": "line 1: label longer than 63 bytes",
 		"\tNS a.\n":                           "line 1: a record without a name",
 	} {
-		if _, err := readHints(hintsFile(t, text), true); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := readHints(hintsFile(t, text), defaultOptions()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %s", text, err, want)
 		}
 	}
-	if _, err := readHints("/nowhere/at%all", true); err == nil || err.Error() != "/nowhere/at%all: no such file or directory" {
+	if _, err := readHints("/nowhere/at%all", defaultOptions()); err == nil || err.Error() != "/nowhere/at%all: no such file or directory" {
 		t.Errorf("got %v", err)
 	}
 }

@@ -279,19 +279,19 @@ func (w *work) iterate(q question) (part answer, next name, err error) {
 // askZone asks the servers of a zone, those first whose addresses are known.
 func (w *work) askZone(cut *delegation, q question) (*finding, error) {
 	addresses, unknown := w.addresses(cut)
-	patience := &patience{attempts: w.resolver.settings.attempts, timeout: w.resolver.settings.firstTimeout}
+	left := &patience{attempts: w.resolver.settings.attempts, timeout: w.resolver.settings.firstTimeout}
 	var tried []netip.Addr
 	failure := errLame
 	for {
 		if len(addresses) > 0 {
-			f, err := w.exchange(cut, q, addresses, patience, len(unknown) > 0)
+			f, err := w.exchange(cut, q, addresses, left, len(unknown) > 0)
 			if err == nil || err == errBudget {
 				return f, err
 			}
 			failure = err
 			tried = append(tried, addresses...)
 		}
-		if len(unknown) == 0 || patience.attempts == 0 {
+		if len(unknown) == 0 || left.attempts == 0 {
 			return nil, failure
 		}
 		found, err := w.addressesOf(unknown[0])
@@ -305,18 +305,14 @@ func (w *work) askZone(cut *delegation, q question) (*finding, error) {
 
 // addresses are those of a zone's servers, each once, and the names of servers without.
 func (w *work) addresses(cut *delegation) (known []netip.Addr, unknown []name) {
-	r := w.resolver
 	for i := range cut.servers {
 		server := &cut.servers[i]
 		found := server.addresses
 		if len(found) == 0 {
-			at := question{server.name, addressType(r.settings)}
-			if b, cached := r.cache.find(at, r.loop.now); cached {
-				a := decode(at, b)
-				found = a.addresses(at.qtype)
-			} else if !server.name.isUnder(cut.zone) { // where they are could only they themselves say
-				unknown = append(unknown, server.name)
-			}
+			found = w.resolver.cachedAddresses(server.name)
+		}
+		if len(found) == 0 && !server.name.isUnder(cut.zone) { // where such are could only they themselves say
+			unknown = append(unknown, server.name)
 		}
 		for _, address := range found {
 			if !slices.Contains(known, address) {
@@ -327,11 +323,30 @@ func (w *work) addresses(cut *delegation) (known []netip.Addr, unknown []name) {
 	return known, unknown
 }
 
-// addressesOf resolves the name of a server.
-func (w *work) addressesOf(server name) ([]netip.Addr, error) {
-	qtype := addressType(w.resolver.settings)
-	a, err := w.resolve(question{server, qtype})
-	return a.addresses(qtype), err
+// cachedAddresses are those of a server that we know already.
+func (r *resolver) cachedAddresses(server name) (found []netip.Addr) {
+	for _, qtype := range r.settings.addressTypes() {
+		at := question{server, qtype}
+		if b, cached := r.cache.find(at, r.loop.now); cached {
+			a := decode(at, b)
+			found = append(found, a.addresses(qtype)...)
+		}
+	}
+	return found
+}
+
+// addressesOf resolves the name of a server. Where there are addresses of one family it asks for no other.
+func (w *work) addressesOf(server name) (found []netip.Addr, err error) {
+	for _, qtype := range w.resolver.settings.addressTypes() {
+		a, err := w.resolve(question{server, qtype})
+		if err == errBudget {
+			return nil, err
+		}
+		if found = a.addresses(qtype); err == nil && len(found) > 0 {
+			break
+		}
+	}
+	return found, nil
 }
 
 // addresses are those in the last records of an answer.
@@ -378,7 +393,8 @@ func (w *work) exchange(cut *delegation, q question, addresses []netip.Addr, p *
 	key := exchangeKey{cut.zone, q}
 	for x := r.exchanges[key]; x != nil; x = r.exchanges[key] {
 		x.waiting = append(x.waiting, r.loop.current)
-		for w.joined = true; !x.done; {
+		w.joined = true
+		for !x.done {
 			r.loop.pause()
 		}
 		if x.err != errBudget { // that was the budget of somebody else

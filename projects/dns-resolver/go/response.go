@@ -114,7 +114,8 @@ func (r *reader) readGlue(f *finding, d *delegation) {
 	for i := range r.message.additional {
 		record := &r.message.additional[i]
 		address, ok := netip.AddrFromSlice(record.data)
-		if record.class != classIN || record.qtype != addressType(r.settings) || !ok || !record.owner.isUnder(r.zone) {
+		isAddress := ok && record.class == classIN && record.qtype == addressType(address)
+		if !isAddress || !r.settings.reaches(address) || !record.owner.isUnder(r.zone) {
 			continue
 		}
 		at := slices.IndexFunc(d.servers, func(s nameServer) bool { return s.name == record.owner })
@@ -123,14 +124,6 @@ func (r *reader) readGlue(f *finding, d *delegation) {
 			f.ttl = min(f.ttl, r.ttl(record.ttl))
 		}
 	}
-}
-
-// addressType is the type of the addresses we can send to.
-func addressType(settings *options) uint16 {
-	if settings.bind.Is4() {
-		return typeA
-	}
-	return typeAAAA
 }
 
 // readChain follows aliases from the question on, as far as the response and the zone go.

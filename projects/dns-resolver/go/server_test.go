@@ -113,7 +113,7 @@ func startServer(t *testing.T, port int, more ...string) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := readHints(hints, true)
+	d, err := readHints(hints, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	mostSockets      = 512 // with random ports, of which each query takes one at random
+	mostSockets      = 128 // with random ports, of which each query takes one at random
 	fewestSockets    = 16
 	descriptorsASide = 1100 // of clients and others, that must be left over
-	queriesASocket   = 200  // then it gets another port
+	queriesASocket   = 100  // then it gets another port
 	repliesAtOnce    = 16
 	mostServersKnown = 20_000
 	mostConnections  = 256 // TCP, to servers
@@ -108,9 +108,17 @@ func (u *upstream) server(address netip.Addr) *server {
 		}
 	}
 	s := &server{address: netip.AddrPortFrom(address, uint16(u.settings.serverPort)), rtt: firstRTT}
-	s.length = encodeAddress(s.encoded[:], s.address)
+	s.length = encodeAddress(s.encoded[:], u.reachable(s.address))
 	u.servers[address] = s
 	return s
+}
+
+// reachable is an address in the form that our sockets take: those bound to :: reach IPv4 through IPv6.
+func (u *upstream) reachable(address netip.AddrPort) netip.AddrPort {
+	if u.settings.bind.Is4() {
+		return address
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16(address.Addr().As16()), address.Port())
 }
 
 // observe takes in how long an answer took.
@@ -190,16 +198,14 @@ func (u *upstream) openSocket() (*serverSocket, error) {
 	if err != nil {
 		return nil, errUnreachable
 	}
-	if err = unix.Bind(fd, from); err == nil {
-		// Sockets are not connected, to count what strangers send; so errors come by a queue.
-		if family == unix.AF_INET {
-			err = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1)
-		} else {
-			err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1)
-		}
+	// Sockets are not connected, to count what strangers send; so errors come by a queue. Without
+	// it a server that is gone would cost a time-out, no more.
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1)
+	if family == unix.AF_INET6 {
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1)
 	}
 	s := &serverSocket{upstream: u, fd: fd}
-	if err == nil {
+	if err = unix.Bind(fd, from); err == nil {
 		err = u.loop.watch(fd, unix.EPOLLIN, s)
 	}
 	if err != nil {
@@ -315,7 +321,7 @@ func (u *upstream) askStream(s *server, q question) (*message, error) {
 	if err := u.loop.watch(fd, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET, stream); err != nil {
 		return nil, errUnreachable
 	}
-	to, _ := socketAddress(s.address)
+	to, _ := socketAddress(u.reachable(s.address))
 	if unix.Bind(fd, from) != nil {
 		return nil, errUnreachable
 	}
