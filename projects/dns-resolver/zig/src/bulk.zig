@@ -153,6 +153,7 @@ const Bulk = struct {
         try self.lines.resize(self.gpa, self.questions.items.len);
         self.next = 0;
         self.answered = 0;
+        self.resolver.now_ms = net.nowMs();
         while (self.answered < self.questions.items.len) {
             self.start();
             self.resolver.runReady();

@@ -281,11 +281,13 @@ test "names as text" {
     try expectNameText("WWW.Example.test", "www.example.test.");
     try expectNameText("a\\.b.c\\032d\\\\.", "a\\.b.c\\032d\\\\.");
     try expectNameText("\\065\\000@.x", "a\\000\\@.x.");
-    const label = "x" ** 63;
-    try expectNameText(label ** 1 ++ "." ++ label ++ "." ++ label ++ "." ++ "y" ** 61, label ++ "." ++ label ++ "." ++ label ++ "." ++ "y" ** 61 ++ ".");
-    try std.testing.expectError(error.NameTooLong, parseName(label ++ "." ++ label ++ "." ++ label ++ "." ++ "y" ** 62));
-    try std.testing.expectError(error.NameTooLong, parseName((label ++ ".") ** 4));
-    try std.testing.expectError(error.LabelTooLong, parseName(label ++ "x.y"));
+    const label: [63]u8 = @splat('x');
+    const three = label ++ ".".* ++ label ++ ".".* ++ label ++ ".".*;
+    const rest: [61]u8 = @splat('y');
+    try expectNameText(&(three ++ rest), &(three ++ rest ++ ".".*));
+    try std.testing.expectError(error.NameTooLong, parseName(&(three ++ rest ++ "y".*)));
+    try std.testing.expectError(error.NameTooLong, parseName(&(three ++ label)));
+    try std.testing.expectError(error.LabelTooLong, parseName(&(label ++ "x.y".*)));
     for ([_][]const u8{ "", "a..b", ".a", ".." }) |text| try std.testing.expectError(error.EmptyLabel, parseName(text));
     for ([_][]const u8{ "a\\", "a\\25", "a\\256", "a\\1x1" }) |text| try std.testing.expectError(error.BadEscape, parseName(text));
 }
@@ -300,15 +302,15 @@ test "data as text" {
     var buffer: [256]u8 = undefined;
     for ([_]struct { u16, []const u8, []const u8 }{
         .{ 1, "\x0a\x00\x00\xff", "10.0.0.255" },
-        .{ 28, "\x20\x01\x0d\xb8" ++ "\x00" ** 11 ++ "\x01", "2001:db8::1" },
+        .{ 28, "\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01", "2001:db8::1" },
         .{ 28, "\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x01", "2001:db8::1:0:0:1" },
         .{ 28, "\x20\x01\x0d\xb8\x00\x01\x00\x00\x00\x01\x00\x02\x00\x03\x00\x01", "2001:db8:1:0:1:2:3:1" },
-        .{ 28, "\x00" ** 16, "::" },
-        .{ 28, "\x20\x01\x0d\xb8" ++ "\x00" ** 12, "2001:db8::" },
+        .{ 28, "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", "::" },
+        .{ 28, "\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", "2001:db8::" },
         .{ 15, "\x00\x0a\x04mail\x01x\x00", "10 mail.x." },
         .{ 16, "\x03a\"\\\x00\x01\xff", "\"a\\\"\\\\\" \"\" \"\\255\"" },
         .{ 33, "\x00\x01\x00\x02\x13\xc4\x00", "1 2 5060 ." },
-        .{ 6, "\x01a\x00\x01b\x00" ++ "\x00\x00\x00\x01" ** 5, "a. b. 1 1 1 1 1" },
+        .{ 6, "\x01a\x00\x01b\x00" ++ "\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x01", "a. b. 1 1 1 1 1" },
         .{ 65280, "\x0a\x00\x00\x01", "\\# 4 0a000001" },
         .{ 65280, "", "\\# 0" },
     }) |row| {

@@ -44,9 +44,12 @@ pub const Client = struct {
     /// Reads, serves and sends as far as it goes.
     pub fn advance(self: *Client) void {
         while (!self.is_closed) {
-            self.takeMessages();
+            const has_taken = self.takeMessages();
             self.flush();
-            if (self.is_ended or self.isPaused() or self.is_closed) break;
+            if (self.is_closed or self.isPaused()) break;
+            // What was left because too much had not been sent may be taken now.
+            if (has_taken) continue;
+            if (self.is_ended) break;
             const room = self.makeRoom() catch return self.close();
             const count = net.receive(self.fd, room) catch |err| switch (err) {
                 error.WouldBlock => break,
@@ -70,7 +73,8 @@ pub const Client = struct {
         return self.received.unusedCapacitySlice();
     }
 
-    fn takeMessages(self: *Client) void {
+    /// Serves the messages that are whole; false if there was none.
+    fn takeMessages(self: *Client) bool {
         var at: usize = 0;
         const all = self.received.items;
         while (all.len - at >= 2 and !self.isPaused() and !self.is_closed) {
@@ -81,9 +85,10 @@ pub const Client = struct {
             self.worker.takePacket(all[at + 2 .. end], .{ .client = self });
             at = end;
         }
-        if (at == 0) return;
+        if (at == 0) return false;
         @memmove(all[0 .. all.len - at], all[at..]);
         self.received.items.len = all.len - at;
+        return true;
     }
 
     /// Queues a reply; it is sent with the next flush.
@@ -114,7 +119,7 @@ pub const Client = struct {
             self.sent += count;
             self.rest();
         }
-        self.unsent.clearRetainingCapacity();
+        if (self.unsent.capacity > unsent_bytes_pause) self.unsent.clearAndFree(self.worker.gpa) else self.unsent.clearRetainingCapacity();
         self.sent = 0;
     }
 

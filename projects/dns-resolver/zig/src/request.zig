@@ -9,6 +9,8 @@ const Type = wire.Type;
 pub const question_bytes_max = wire.name_bytes_max + 4;
 /// What every client can take.
 const datagram_bytes_min = 512;
+/// What fits into a packet.
+const datagram_bytes_max = 65_507;
 
 pub const Verdict = union(enum) {
     /// Not a query at all.
@@ -70,7 +72,7 @@ pub const Request = struct {
             const record = try wire.Record.read(packet, at);
             at = record.end;
             if (record.type != Type.opt or section != 2) continue;
-            if (self.edns != null or owner.length != 1) return error.Malformed;
+            if (self.edns != null or owner.length != 1 or !areOptionsWhole(record.data(packet))) return error.Malformed;
             self.edns = .{ .bytes = record.class, .wants_dnssec = packet[record.data_at - 4] & 0x80 != 0 };
             is_version_known = packet[record.data_at - 5] == 0;
         };
@@ -96,7 +98,7 @@ pub const Request = struct {
 
     /// How long a datagram to the client may be.
     pub fn datagramBytesMax(self: *const Request) usize {
-        return if (self.edns) |edns| @max(edns.bytes, datagram_bytes_min) else datagram_bytes_min;
+        return if (self.edns) |edns| std.math.clamp(edns.bytes, datagram_bytes_min, datagram_bytes_max) else datagram_bytes_min;
     }
 
     pub fn replyBytes(self: *const Request, answer: *const Answer) usize {
@@ -126,6 +128,12 @@ pub const Request = struct {
         return end + wire.opt_bytes;
     }
 };
+
+fn areOptionsWhole(options: []const u8) bool {
+    var at: usize = 0;
+    while (at + 4 <= options.len) at += 4 + @as(usize, wire.read16(options, at + 2));
+    return at == options.len;
+}
 
 /// What we can take ourselves: the size that is safe from fragments.
 const own_datagram_bytes = 1232;

@@ -792,8 +792,9 @@ pub const Resolver = struct {
             };
             if (record.type != Type.cname or task.type == Type.cname) continue;
             task.links += 1;
-            target = undefined;
-            _ = wire.readName(message, record.data_at, &target.?) catch unreachable;
+            var alias: wire.Name = undefined;
+            _ = wire.readName(message, record.data_at, &alias) catch unreachable;
+            target = alias;
         }
         return if (task.links > links_max) error.Failed else target;
     }
@@ -863,3 +864,32 @@ pub const Resolver = struct {
         self.removeTask(task);
     }
 };
+
+const test_referral = "\x00\x01\x80\x00\x00\x01\x00\x00\x00\x01\x00\x01" ++ "\x03www\x03sub\x04test\x00\x00\x01\x00\x01" ++
+    "\xc0\x10\x00\x02\x00\x01\x00\x00\x0e\x10\x00\x05\x02ns\xc0\x10" ++ "\xc0\x2a\x00\x01\x00\x01\x00\x00\x0e\x10\x00\x04\x0a\x00\x00\x01";
+
+test "only referrals downwards, and on the way to the name" {
+    const name = "\x03www\x03sub\x04test\x00";
+    const zone = "\x03sub\x04test\x00";
+    const reply = try Reply.read(test_referral);
+    try std.testing.expectEqualStrings(zone, reply.findReferral(name, "\x04test\x00").?.slice());
+    try std.testing.expectEqual(null, reply.findReferral(name, zone));
+    try std.testing.expectEqual(null, reply.findReferral(name, name));
+    try std.testing.expectEqual(null, reply.findReferral("\x03www\x03xxx\x04test\x00", "\x04test\x00"));
+    try std.testing.expect(reply.refersElsewhere("\x04test\x00") and !reply.refersElsewhere(zone));
+    try std.testing.expectEqual(null, reply.findAnswer(name, Type.a));
+    try std.testing.expectEqual(null, reply.findSoa(name, "\x04test\x00"));
+    var cut: Cut = .init(zone);
+    try std.testing.expectEqual(3600, try Resolver.readServers(&reply, &cut));
+    try std.testing.expectEqualStrings("\x02ns\x03sub\x04test\x00", cut.nameAt(0));
+}
+
+test "replies that are cut or lie are no replies" {
+    for (wire.header_bytes..test_referral.len) |length| try std.testing.expectError(error.Malformed, Reply.read(test_referral[0..length]));
+    var lying = test_referral.*;
+    lying[7] = 1;
+    try std.testing.expectError(error.Malformed, Reply.read(&lying));
+    lying[7] = 0;
+    lying[30] = 0xc1;
+    try std.testing.expectError(error.Malformed, Reply.read(&lying));
+}

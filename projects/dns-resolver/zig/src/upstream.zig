@@ -458,7 +458,7 @@ test "only the answer to a question counts" {
     var query: Query = .{ .id = 0x1234, .name = .of("\x03wWw\x04test\x00"), .type = 1, .is_case_random = true };
     const good = "\x12\x34\x84\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03wWw\x04test\x00\x00\x01\x00\x01";
     try std.testing.expect(isAnswerTo(&query, good));
-    const changes = [_]struct { usize, u8 }{ .{ 0, 0 }, .{ 2, 0x04 }, .{ 2, 0x88 }, .{ 5, 0 }, .{ 5, 2 }, .{ 14, 'W' }, .{ 12, 2 }, .{ 23, 2 }, .{ 25, 3 } };
+    const changes = [_]struct { usize, u8 }{ .{ 0, 0 }, .{ 2, 0x04 }, .{ 2, 0x88 }, .{ 5, 0 }, .{ 5, 2 }, .{ 14, 'w' }, .{ 12, 2 }, .{ 23, 2 }, .{ 25, 3 } };
     for (changes) |change| {
         var bad = good.*;
         try std.testing.expect(bad[change[0]] != change[1]);

@@ -453,6 +453,10 @@ fn expectName(message: []const u8, start: usize, end: usize, expected: []const u
     try std.testing.expectEqualStrings(expected, name.slice());
 }
 
+fn repeated(comptime byte: u8, comptime count: usize) [count]u8 {
+    return @splat(byte);
+}
+
 test "names with pointers" {
     const header: [header_bytes]u8 = @splat(0);
     const message = header ++ "\x03www\x04test\x00\x01a\xc0\x10\xc0\x16".*;
@@ -465,9 +469,12 @@ test "names with pointers" {
         @memcpy(bad[header_bytes..][0..tail.len], tail);
         try std.testing.expectError(error.Malformed, readName(bad[0 .. header_bytes + tail.len], 12, &name));
     }
-    const label = "\x3f" ++ "x" ** 63;
-    try expectName(&(header ++ (label ** 3 ++ "\x3d" ++ "y" ** 61 ++ "\x00").*), 12, 12 + 255, label ** 3 ++ "\x3d" ++ "y" ** 61 ++ "\x00");
-    try std.testing.expectError(error.Malformed, readName(&(header ++ (label ** 3 ++ "\x3e" ++ "y" ** 62 ++ "\x00").*), 12, &name));
+    const label = "\x3f".* ++ repeated('x', 63);
+    const three = label ++ label ++ label;
+    const longest = three ++ "\x3d".* ++ repeated('y', 61) ++ "\x00".*;
+    const too_long = three ++ "\x3e".* ++ repeated('y', 62) ++ "\x00".*;
+    try expectName(&(header ++ longest), 12, 12 + 255, &longest);
+    try std.testing.expectError(error.Malformed, readName(&(header ++ too_long), 12, &name));
 }
 
 test "families of names" {
