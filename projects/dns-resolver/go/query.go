@@ -138,7 +138,9 @@ func (q *query) checkType(packet []byte) int {
 }
 
 // isMetaType is true for types that are no type of a record: transfers, ANY, OPT, and those reserved.
-func isMetaType(qtype uint16) bool { return qtype == 0 || qtype == typeOPT || qtype >= 128 && qtype < 256 }
+func isMetaType(qtype uint16) bool {
+	return qtype == 0 || qtype == typeOPT || qtype >= 128 && qtype < 256
+}
 
 // asked is the question, for those who have to look for its answer.
 func (q *query) asked() question {

@@ -37,6 +37,7 @@ type resolver struct {
 	jobs      map[question]*job
 	exchanges map[exchangeKey]*exchange
 	waiting   int
+	moved     bool // a DNAME was seen
 }
 
 // job is a question that is being resolved, and all who asked it.
@@ -180,8 +181,10 @@ func (w *work) step(q question) (part answer, next name, err error) {
 			return part, next, nil
 		}
 	}
-	if part, next, found := w.stepDNAME(q); found {
-		return part, next, nil
+	if r.moved {
+		if part, next, found := w.stepDNAME(q); found {
+			return part, next, nil
+		}
 	}
 	if !w.mayAsk {
 		return part, "", errNotCached
@@ -414,9 +417,9 @@ func (w *work) exchange(cut *delegation, q question, addresses []netip.Addr, p *
 
 // candidate is a server that may be asked.
 type candidate struct {
-	server *server
-	tries  int
-	out    bool // it said something useless
+	host  *host
+	tries int
+	out   bool // it said something useless
 }
 
 // exchangeAlone asks one server after the other until one knows. Where the zone has others, whose
@@ -425,7 +428,7 @@ func (w *work) exchangeAlone(cut *delegation, q question, addresses []netip.Addr
 	r := w.resolver
 	candidates := make([]candidate, len(addresses))
 	for i, address := range addresses {
-		candidates[i].server = r.upstream.server(address)
+		candidates[i].host = r.upstream.host(address)
 	}
 	attempts := p.attempts
 	if others {
@@ -437,26 +440,26 @@ func (w *work) exchangeAlone(cut *delegation, q question, addresses []netip.Addr
 		if c == nil {
 			break
 		}
-		m, err := w.converse(c.server, q, p.timeout)
+		m, err := w.converse(c.host, q, p.timeout)
 		switch err {
 		case nil:
 			if f := r.understand(m, cut, q); f != nil {
 				return f, nil
 			}
 			c.out = true
-			c.server.punish(r.settings.firstTimeout)
+			c.host.punish(r.settings.firstTimeout)
 		case errBudget:
 			return nil, err
 		case errTimeout:
 			failure = err
 			c.tries++
-			c.server.punish(p.timeout)
+			c.host.punish(p.timeout)
 			attempts--
 			p.attempts--
 			p.timeout = min(2*p.timeout, longestTimeout)
 		default:
 			c.out = true
-			c.server.punish(r.settings.firstTimeout)
+			c.host.punish(r.settings.firstTimeout)
 		}
 	}
 	return nil, failure
@@ -473,7 +476,7 @@ func (r *resolver) pick(candidates []candidate) (best *candidate) {
 		c := &candidates[i]
 		switch {
 		case c.out:
-		case best == nil, c.tries < best.tries, c.tries == best.tries && c.server.rtt < best.server.rtt:
+		case best == nil, c.tries < best.tries, c.tries == best.tries && c.host.rtt < best.host.rtt:
 			best = c
 		}
 	}
@@ -481,7 +484,7 @@ func (r *resolver) pick(candidates []candidate) (best *candidate) {
 }
 
 // converse asks one server, without EDNS if it does not like that, and over TCP if it has more to say.
-func (w *work) converse(s *server, q question, timeout time.Duration) (*message, error) {
+func (w *work) converse(s *host, q question, timeout time.Duration) (*message, error) {
 	u := w.resolver.upstream
 	m, err := w.sendOne(func() (*message, error) { return u.ask(s, q, timeout) })
 	if err == nil && m.rcode == rcodeFormErr && u.ednsBytes(s) > 0 {
@@ -523,6 +526,7 @@ func (r *resolver) keep(q question, f *finding) {
 	}
 	for i := range f.records {
 		set := &f.records[i]
+		r.moved = r.moved || set.qtype == typeDNAME
 		made := set.qtype == typeCNAME && i > 0 && f.records[i-1].qtype == typeDNAME
 		if !made {
 			r.keepAnswer(kindAnswer, question{set.owner, set.qtype}, &answer{records: f.records[i : i+1]})
@@ -545,5 +549,5 @@ func (r *resolver) keepAnswer(k kind, q question, a *answer) {
 // forget empties the cache, and forgets which servers are fast.
 func (r *resolver) forget() {
 	r.cache.clear()
-	clear(r.upstream.servers)
+	clear(r.upstream.hosts)
 }

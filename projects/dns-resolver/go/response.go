@@ -1,11 +1,4 @@
-else if last := len(a.records) - 1; last < 0 || a.records[last].qtype != q.qtype {switch m.rcode {
-	case rcodeNoError, rcodeNXDomain, rcodeYXDomain:
-	default:
-		return f, false
-	}
-	if m.flags&flagAA == 0 && m.flags&flagRA != 0 {
-		return f, false // it asks others
-	}package main
+package main
 
 import (
 	"bytes"
@@ -58,8 +51,13 @@ type reader struct {
 // the zone, or answers something else.
 func (r *reader) read() (f finding, ok bool) {
 	m := r.message
-	if m.rcode != rcodeNoError && m.rcode != rcodeNXDomain || m.flags&flagAA == 0 && m.flags&flagRA != 0 {
+	switch m.rcode {
+	case rcodeNoError, rcodeNXDomain, rcodeYXDomain:
+	default:
 		return f, false
+	}
+	if m.flags&flagAA == 0 && m.flags&flagRA != 0 {
+		return f, false // it asks others
 	}
 	f.end = r.question.name
 	if m.rcode == rcodeNoError && len(m.answer) == 0 && r.readDelegation(&f) {
@@ -236,7 +234,7 @@ func (r *reader) readNegative(f *finding) {
 		ttl := min(serverTTL(record.ttl), serverTTL(minimum), r.settings.maxNegativeTTL, r.settings.maxTTL)
 		f.soa = &rrset{record.owner, typeSOA, ttl, [][]byte{record.data}}
 		break
-}
+	}
 	// Without a SOA record it is so for this once, if the server is one that should know.
 	if f.soa != nil || m.flags&flagAA != 0 && !r.refersSideways() {
 		f.complete = true
@@ -291,7 +289,7 @@ func encode(q question, a *answer) (b body, ttl uint32) {
 	}
 	if a.soa != nil {
 		b.authority = write(a.soa)
-	} else if len(a.records) == 0 || a.rcode != rcodeNoError {
+	} else if last := len(a.records) - 1; last < 0 || a.records[last].qtype != q.qtype {
 		ttl = 0
 	}
 	b.tail = w.message[start:]

@@ -11,8 +11,8 @@ import (
 const (
 	mostStreams    = 1000
 	idleTimeout    = 10 * time.Second
-	mostPipelined  = 100       // questions of a stream whose answers are being looked for
-	mostUnsent     = 256 << 10 // bytes of answers; beyond, no more is read
+	mostPipelined  = 100      // questions of a stream whose answers are being looked for
+	mostUnsent     = 64 << 10 // bytes of answers; beyond, no more is read
 	streamInput    = 1024
 	readsATurn     = 8
 	acceptsATurn   = 64
@@ -215,6 +215,9 @@ func (c *stream) answerAll() {
 		at = end
 	}
 	c.in = c.in[:copy(c.in, c.in[at:])]
+	if len(c.in) == 0 && cap(c.in) > streamInput {
+		c.in = nil // a long message does not come often
+	}
 }
 
 // answer answers a question, at once or when its answer is found.

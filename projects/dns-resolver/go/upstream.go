@@ -35,7 +35,7 @@ type upstream struct {
 	counters    *counters
 	sockets     []*serverSocket // some are nil as yet
 	queries     map[uint64]*serverQuery
-	servers     map[netip.Addr]*server
+	hosts       map[netip.Addr]*host
 	replies     *datagrams
 	packet      []byte
 	random      [512]byte
@@ -43,8 +43,8 @@ type upstream struct {
 	connections int
 }
 
-// server is what we know of an address.
-type server struct {
+// host is what we know of an address.
+type host struct {
 	address    netip.AddrPort
 	encoded    [addressBytes]byte
 	length     int
@@ -55,7 +55,7 @@ type server struct {
 // serverQuery is one packet on its way, and what comes back.
 type serverQuery struct {
 	question question
-	server   *server
+	host     *host
 	task     *task
 	reply    *message
 	err      error
@@ -78,7 +78,7 @@ func newUpstream(l *loop, settings *options, c *counters) *upstream {
 	}
 	u := &upstream{
 		loop: l, settings: settings, counters: c, sockets: make([]*serverSocket, count),
-		queries: map[uint64]*serverQuery{}, servers: map[netip.Addr]*server{},
+		queries: map[uint64]*serverQuery{}, hosts: map[netip.Addr]*host{},
 		replies: newDatagrams(repliesAtOnce, max(mostEDNS, settings.ednsBytes)),
 	}
 	u.randomUsed = len(u.random)
@@ -96,20 +96,20 @@ func (u *upstream) randomBits() uint16 {
 	return bits
 }
 
-// server is what is known of an address.
-func (u *upstream) server(address netip.Addr) *server {
-	if s := u.servers[address]; s != nil {
+// host is what is known of an address.
+func (u *upstream) host(address netip.Addr) *host {
+	if s := u.hosts[address]; s != nil {
 		return s
 	}
-	if len(u.servers) >= mostServersKnown {
-		for known := range u.servers { // any one
-			delete(u.servers, known)
+	if len(u.hosts) >= mostServersKnown {
+		for known := range u.hosts { // any one
+			delete(u.hosts, known)
 			break
 		}
 	}
-	s := &server{address: netip.AddrPortFrom(address, uint16(u.settings.serverPort)), rtt: firstRTT}
+	s := &host{address: netip.AddrPortFrom(address, uint16(u.settings.serverPort)), rtt: firstRTT}
 	s.length = encodeAddress(s.encoded[:], u.reachable(s.address))
-	u.servers[address] = s
+	u.hosts[address] = s
 	return s
 }
 
@@ -122,13 +122,13 @@ func (u *upstream) reachable(address netip.AddrPort) netip.AddrPort {
 }
 
 // observe takes in how long an answer took.
-func (s *server) observe(rtt time.Duration) { s.rtt += (rtt - s.rtt) / 8 }
+func (s *host) observe(rtt time.Duration) { s.rtt += (rtt - s.rtt) / 8 }
 
 // punish makes a server that failed one of the last to be asked.
-func (s *server) punish(timeout time.Duration) { s.rtt = min(max(2*s.rtt, timeout), slowestRTT) }
+func (s *host) punish(timeout time.Duration) { s.rtt = min(max(2*s.rtt, timeout), slowestRTT) }
 
 // ednsBytes is the size we tell a server, 0 where it does not want to hear of it.
-func (u *upstream) ednsBytes(s *server) int {
+func (u *upstream) ednsBytes(s *host) int {
 	if u.loop.now < s.plainUntil {
 		return 0
 	}
@@ -138,7 +138,7 @@ func (u *upstream) ednsBytes(s *server) int {
 // --- UDP ---
 
 // ask sends a question in a datagram and waits for the answer.
-func (u *upstream) ask(s *server, q question, timeout time.Duration) (*message, error) {
+func (u *upstream) ask(s *host, q question, timeout time.Duration) (*message, error) {
 	socket, err := u.pickSocket()
 	if err != nil {
 		return nil, err
@@ -147,7 +147,7 @@ func (u *upstream) ask(s *server, q question, timeout time.Duration) (*message, 
 	for u.queries[socket.key(id)] != nil {
 		id++
 	}
-	query := &serverQuery{question: q, server: s, task: u.loop.current}
+	query := &serverQuery{question: q, host: s, task: u.loop.current}
 	u.queries[socket.key(id)] = query
 	socket.used++
 	socket.waiting++
@@ -228,7 +228,7 @@ func (s *serverSocket) closeWhenDone() {
 }
 
 // send sends a packet; an error of an earlier one is told only once.
-func (s *serverSocket) send(packet []byte, to *server) bool {
+func (s *serverSocket) send(packet []byte, to *host) bool {
 	for range 3 {
 		switch sendTo(s.fd, packet, to.encoded[:to.length]) {
 		case 0, unix.EAGAIN, unix.ENOBUFS: // sent, or lost like others
@@ -265,7 +265,7 @@ func (s *serverSocket) failed(packet []byte, to netip.AddrPort) {
 		return
 	}
 	query := s.upstream.queries[s.key(binary.BigEndian.Uint16(packet))]
-	if query != nil && query.server.address == to && query.reply == nil {
+	if query != nil && query.host.address == to && query.reply == nil {
 		query.err = errUnreachable
 		s.upstream.loop.schedule(query.task)
 	}
@@ -277,7 +277,7 @@ func (s *serverSocket) answered(packet []byte, whole bool, from netip.AddrPort) 
 	u := s.upstream
 	if len(packet) >= headerBytes {
 		query := u.queries[s.key(binary.BigEndian.Uint16(packet))]
-		if query != nil && query.reply == nil && query.err == nil && query.server.address == from && answers(packet, query.question) {
+		if query != nil && query.reply == nil && query.err == nil && query.host.address == from && answers(packet, query.question) {
 			if whole {
 				query.reply, query.err = parseMessage(packet)
 			} else { // longer than we said it may be
@@ -305,7 +305,7 @@ func answers(packet []byte, q question) bool {
 // --- TCP ---
 
 // askStream asks over a connection of its own: the answer is too long for a datagram.
-func (u *upstream) askStream(s *server, q question) (*message, error) {
+func (u *upstream) askStream(s *host, q question) (*message, error) {
 	if u.connections >= mostConnections {
 		return nil, errUnreachable
 	}

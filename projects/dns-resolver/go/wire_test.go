@@ -149,7 +149,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	if m.question != q || len(m.answer) != 7 {
 		t.Fatalf("got %+v", m)
 	}
-	if got := name(m.answer[1].data); got != wireName(t, "Mail.Example.test.") {
+	if got := name(m.answer[1].data); got != wireName(t, "Mail.example.test.") { // the zone as the question spells it
 		t.Errorf("CNAME: got %q", got)
 	}
 	if got := m.answer[5].owner; got != wireName(t, "example.test.") {
