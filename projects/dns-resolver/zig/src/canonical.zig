@@ -13,9 +13,9 @@ const Writer = std.Io.Writer;
 const Known = struct { name: []const u8, type: u16 };
 
 const known = [_]Known{
-    .{ .name = "A", .type = Type.a },       .{ .name = "AAAA", .type = Type.aaaa }, .{ .name = "CNAME", .type = Type.cname },
-    .{ .name = "MX", .type = Type.mx },     .{ .name = "TXT", .type = Type.txt },   .{ .name = "SRV", .type = Type.srv },
-    .{ .name = "SOA", .type = Type.soa },   .{ .name = "NS", .type = Type.ns },     .{ .name = "PTR", .type = Type.ptr },
+    .{ .name = "A", .type = Type.a },     .{ .name = "AAAA", .type = Type.aaaa }, .{ .name = "CNAME", .type = Type.cname },
+    .{ .name = "MX", .type = Type.mx },   .{ .name = "TXT", .type = Type.txt },   .{ .name = "SRV", .type = Type.srv },
+    .{ .name = "SOA", .type = Type.soa }, .{ .name = "NS", .type = Type.ns },     .{ .name = "PTR", .type = Type.ptr },
 };
 
 // --- reading text ---
@@ -266,7 +266,6 @@ fn writeIp6(writer: *Writer, bytes: *const [16]u8) Writer.Error!void {
         i += 1;
     }
 }
-
 
 fn expectNameText(text: []const u8, expected: []const u8) !void {
     const name = try parseName(text);

@@ -100,9 +100,9 @@ fn run(init: std.process.Init, why: *failure.Failure) failure.Error!void {
 test {
     std.testing.refAllDecls(@This());
     inline for (.{
-        @import("bulk.zig"),    @import("cache.zig"),   @import("canonical.zig"), @import("client.zig"), @import("cut.zig"),
-        @import("failure.zig"), @import("hints.zig"),   @import("net.zig"),       @import("options.zig"), @import("request.zig"),
-        @import("resolve.zig"), @import("server.zig"),  @import("stats.zig"),     @import("timers.zig"), @import("upstream.zig"),
+        @import("bulk.zig"),    @import("cache.zig"),  @import("canonical.zig"), @import("client.zig"),  @import("cut.zig"),
+        @import("failure.zig"), @import("hints.zig"),  @import("net.zig"),       @import("options.zig"), @import("request.zig"),
+        @import("resolve.zig"), @import("server.zig"), @import("stats.zig"),     @import("timers.zig"),  @import("upstream.zig"),
         @import("wire.zig"),
     }) |module| std.testing.refAllDecls(module);
 }

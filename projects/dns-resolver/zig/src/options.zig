@@ -183,8 +183,8 @@ fn size(setting: Setting, value: []const u8, why: *failure.Failure) failure.Erro
 
 fn plainSize(value: []const u8) ?u64 {
     for ([_]struct { []const u8, u64 }{
-        .{ "kb", 1 << 10 },  .{ "mb", 1 << 20 },     .{ "gb", 1 << 30 },         .{ "k", 1000 },
-        .{ "m", 1_000_000 }, .{ "g", 1_000_000_000 }, .{ "b", 1 },                .{ "", 1 },
+        .{ "kb", 1 << 10 },  .{ "mb", 1 << 20 },      .{ "gb", 1 << 30 }, .{ "k", 1000 },
+        .{ "m", 1_000_000 }, .{ "g", 1_000_000_000 }, .{ "b", 1 },        .{ "", 1 },
     }) |row| {
         const unit, const bytes_each = row;
         if (!std.ascii.endsWithIgnoreCase(value, unit)) continue;
@@ -233,14 +233,14 @@ test "command lines" {
     try std.testing.expectEqualStrings("-", bulk.bulk);
     try std.testing.expectEqual(3, bulk.repeats);
     for ([_][]const [:0]const u8{
-        &.{},                                                &.{ "--listen", "127.0.0.1:1" },                         &.{ "--hints", "h" },
-        &.{ "--listen", "a:1", "--hints", "h" },             &.{"--listen"},                                          &.{ "--listen=[::1]:1", "--hints=h", "--bulk=q" },
-        &.{ "--listen=[::1]:1", "--hints=h", "--output=x" }, &.{ "--timeout", "0" },                                  &.{ "--timeout", "1e3" },
-        &.{ "--cache-bytes", "1" },                          &.{ "--cache-bytes", "mb" },                             &.{ "--cache-bytes", "1tb" },
-        &.{ "--edns-size", "511" },                          &.{ "--bind", "localhost" },                             &.{ "--port-of-servers", "0" },
-        &.{ "--attempts", "" },                              &.{ "--hints=h", "--bulk=q", "--min-ttl=9", "--max-ttl=8" }, &.{"--nothing"},
-        &.{ "--hints=h", "--bulk=q", "--bind=::1", "--ipv4-only" }, &.{"--help=x"},                                   &.{ "--hints", "" },
-        &.{ "--in-flight", "30001" },                        &.{"x"},
+        &.{},                                                       &.{ "--listen", "127.0.0.1:1" },                             &.{ "--hints", "h" },
+        &.{ "--listen", "a:1", "--hints", "h" },                    &.{"--listen"},                                              &.{ "--listen=[::1]:1", "--hints=h", "--bulk=q" },
+        &.{ "--listen=[::1]:1", "--hints=h", "--output=x" },        &.{ "--timeout", "0" },                                      &.{ "--timeout", "1e3" },
+        &.{ "--cache-bytes", "1" },                                 &.{ "--cache-bytes", "mb" },                                 &.{ "--cache-bytes", "1tb" },
+        &.{ "--edns-size", "511" },                                 &.{ "--bind", "localhost" },                                 &.{ "--port-of-servers", "0" },
+        &.{ "--attempts", "" },                                     &.{ "--hints=h", "--bulk=q", "--min-ttl=9", "--max-ttl=8" }, &.{"--nothing"},
+        &.{ "--hints=h", "--bulk=q", "--bind=::1", "--ipv4-only" }, &.{"--help=x"},                                              &.{ "--hints", "" },
+        &.{ "--in-flight", "30001" },                               &.{"x"},
     }) |arguments| {
         try std.testing.expectError(error.Failed, parse(arguments, &why));
         try std.testing.expectEqual(failure.ExitCode.bad_request, why.exit_code);

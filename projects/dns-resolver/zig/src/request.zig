@@ -158,10 +158,10 @@ test "queries, and what is wrong with them" {
     try expectVerdict(&(good ++ "junk".*), .ask);
     for (0..good.len) |length| try expectVerdict(good[0..length], if (length < 12) .drop else .{ .refuse = Rcode.formerr });
     for ([_]struct { usize, u8, Verdict }{
-        .{ 2, 0x80, .drop },                        .{ 2, 0x10, .{ .refuse = Rcode.notimp } },  .{ 5, 0, .{ .refuse = Rcode.formerr } },
-        .{ 5, 2, .{ .refuse = Rcode.formerr } },    .{ 7, 1, .{ .refuse = Rcode.formerr } },    .{ 11, 1, .{ .refuse = Rcode.formerr } },
+        .{ 2, 0x80, .drop },                         .{ 2, 0x10, .{ .refuse = Rcode.notimp } }, .{ 5, 0, .{ .refuse = Rcode.formerr } },
+        .{ 5, 2, .{ .refuse = Rcode.formerr } },     .{ 7, 1, .{ .refuse = Rcode.formerr } },   .{ 11, 1, .{ .refuse = Rcode.formerr } },
         .{ 12, 0xc0, .{ .refuse = Rcode.formerr } }, .{ 12, 64, .{ .refuse = Rcode.formerr } }, .{ 25, 3, .{ .refuse = Rcode.refused } },
-        .{ 23, 255, .{ .refuse = Rcode.notimp } },  .{ 23, 252, .{ .refuse = Rcode.notimp } },  .{ 23, 41, .{ .refuse = Rcode.formerr } },
+        .{ 23, 255, .{ .refuse = Rcode.notimp } },   .{ 23, 252, .{ .refuse = Rcode.notimp } }, .{ 23, 41, .{ .refuse = Rcode.formerr } },
     }) |row| {
         var packet = good;
         packet[row[0]] = row[1];

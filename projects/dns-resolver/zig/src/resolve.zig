@@ -387,7 +387,7 @@ pub const Resolver = struct {
     pub fn onOutcome(self: *Resolver, query: *Query, outcome: upstream_file.Outcome) void {
         const task: *Task = @fieldParentPtr("query", query);
         const result = switch (outcome) {
-            .timeout => self.giveUpTry(task),
+            .timeout => if (query.is_stream) self.giveUpServer(task) else self.giveUpTry(task),
             .refused => self.giveUpServer(task),
             .reply => |message| self.takeReply(task, message),
         };
@@ -578,7 +578,9 @@ pub const Resolver = struct {
     fn takeReply(self: *Resolver, task: *Task, message: []const u8) Error!void {
         self.upstream.praise(&task.query, self.now_ms);
         const is_cut = message[2] & 0x02 != 0;
-        if (is_cut and !task.query.is_stream) {
+        if (is_cut) {
+            // Over TCP there is nothing left to try.
+            if (task.query.is_stream) return self.giveUpServer(task);
             self.upstream.askStream(&task.query, self.now_ms) catch return self.giveUpServer(task);
             return countQueryOrFail(task);
         }
@@ -778,7 +780,7 @@ pub const Resolver = struct {
     fn takeKnown(self: *Resolver, task: *Task, entry: *const cache_file.Entry) Error!?wire.Name {
         const answer = entry.answer(self.now_ms);
         const message = answer.rebuild(self.rebuilt, task.current.slice());
-        var at = wire.header_bytes + task.current.length + 4;
+        var at: usize = wire.header_bytes + @as(usize, task.current.length) + 4;
         var target: ?wire.Name = null;
         for (0..@as(usize, answer.answers) + answer.authorities) |i| {
             const record = Record.read(message, at) catch unreachable; // made by us

@@ -27,7 +27,6 @@ pub const Type = struct {
     pub const ds: u16 = 43;
 
     pub const none: u16 = 0;
-
 };
 
 pub const Rcode = struct {
