@@ -491,7 +491,8 @@ test "commands, whole and byte by byte" {
 
 test "batches" {
     const get = "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n";
-    const input = get ** 20 ++ "*2\r\n$3\r\nGET\r\n$x";
+    const ten = get ++ get ++ get ++ get ++ get ++ get ++ get ++ get ++ get ++ get;
+    const input = ten ++ ten ++ "*2\r\n$3\r\nGET\r\n$x";
     var reader: Reader = .{ .gpa = std.testing.allocator };
     defer reader.deinit();
     var batch: [batch_max]Command = undefined;
