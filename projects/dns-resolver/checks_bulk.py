@@ -9,12 +9,11 @@ from collections.abc import Sequence
 import dns.name
 import dns.rdata
 import dns.rdatatype
-
 from checks_tree import EXTRA, questions, zone_questions
 from dns_lab import REGISTRY, Lab, equal, expect, timely
 from dns_model import Model
 from dns_program import Ended, excerpt, run
-from dns_wire import SERVFAIL, kind_number, name_of, rcode_text
+from dns_wire import SERVFAIL, kind_number, kind_text, name_of, rcode_text
 from dns_world import Asked
 
 BLOCK = re.compile(
@@ -85,7 +84,7 @@ def data_shown(kind: int, wire: bytes) -> str:
     """Return the data of a record, given in canonical form, as it stands in a line."""
     if kind not in KNOWN_TYPES:
         return f"\\# {len(wire)} {wire.hex()}".rstrip()
-    return dns.rdata.from_wire("IN", kind, wire, 0, len(wire)).to_text()
+    return dns.rdata.from_wire("IN", kind_text(kind), wire, 0, len(wire)).to_text()
 
 
 def line(model: Model, name: str | dns.name.Name, kind: str | int) -> str:

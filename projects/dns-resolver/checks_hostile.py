@@ -9,7 +9,6 @@ import struct
 from collections.abc import Callable, Sequence
 
 import dns.name
-
 from dns_client import udp
 from dns_lab import REGISTRY, Check, Failed, Lab, equal, expect
 from dns_wire import (
@@ -195,7 +194,7 @@ poisoned(
 )
 poisoned(
     "authority-of-the-root",
-    lambda asked, victim: asked.reply(
+    lambda asked, _: asked.reply(
         _www(asked), authority=[". 3600 NS ns.evil-root."], additional=[f"ns.evil-root. 3600 A {asked.server}"]
     ),
 )
@@ -444,7 +443,7 @@ async def _flood(lab: Lab) -> None:
 async def _oversized(lab: Lab) -> None:
     place = await lab.world.place("oversized")
     name = place.add("www", "TXT", *(f'"{number:03} {"o" * 200}"' for number in range(30)))
-    place.script = lambda asked: place.sound(asked)
+    place.script = place.sound
     async with lab.tcp("world") as connection:
         answer = await connection.ask(name, "TXT")
     if answer.rcode == NOERROR:

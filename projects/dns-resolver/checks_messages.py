@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import dns.message
-
 from dns_client import Late, Udp, checked
 from dns_lab import REGISTRY, Check, Lab, equal, expect
 from dns_wire import (
@@ -32,7 +31,6 @@ from dns_wire import (
     opt,
     packet,
     query,
-    question,
     rcode_text,
     shown,
 )
@@ -65,7 +63,7 @@ def header(data: bytes, asked: bytes) -> int:
     expect(flags & QR, f"QR is not set: {shown(data)}")
     equal("opcode", struct.unpack("!H", asked[2:4])[0] & 0x7800, flags & 0x7800)
     Answer(data)
-    return flags & 15
+    return int(flags & 15)
 
 
 # --- malformed -------------------------------------------------------------------------------------------------------
@@ -126,7 +124,9 @@ SILENT: dict[str, bytes] = {
     "one-byte": b"\0",
     "eleven-bytes": query(KNOWN)[:11],
     "a-response": query(KNOWN, flags=RD | QR, number=5),
-    "a-response-with-answer": packet(6, QR | RD, (1, 1, 0, 0), NAME + TAIL + b"\xc0\x0c" + TAIL + b"\0\0\0\x3c\0\4abcd"),
+    "a-response-with-answer": packet(
+        6, QR | RD, (1, 1, 0, 0), NAME + TAIL + b"\xc0\x0c" + TAIL + b"\0\0\0\x3c\0\4abcd"
+    ),
     "a-response-without-question": packet(7, QR, (0, 0, 0, 0), b""),
 }
 

@@ -17,9 +17,11 @@ from dns_program import Ended, Program, counters_of, excerpt, run
 from dns_wire import WireError, query, rcode_text
 
 LANGUAGES = (b"go", b"rust", b"zig")
-OPTIONS = """--listen --hints --bulk --output --in-flight --repeats --port-of-servers --bind --timeout --attempts
---cache-bytes --max-ttl --min-ttl --negative-ttl-max --max-depth --max-queries --edns-size --threads --drain-timeout
---ipv4-only --version --help""".split()
+OPTIONS = (
+    "--listen", "--hints", "--bulk", "--output", "--in-flight", "--repeats", "--port-of-servers", "--bind", "--timeout",
+    "--attempts", "--cache-bytes", "--max-ttl", "--min-ttl", "--negative-ttl-max", "--max-depth", "--max-queries",
+    "--edns-size", "--threads", "--drain-timeout", "--ipv4-only", "--version", "--help",
+)  # fmt: skip
 FAULT_WORDS = (b"panic", b"goroutine ", b"stack backtrace", b"thread '", b"Segmentation", b"error: Unexpected")
 LOG_LINES = 200
 

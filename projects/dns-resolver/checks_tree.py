@@ -10,15 +10,14 @@ from pathlib import Path
 
 import dns.name
 import dns.rdatatype
-
-from dns_client import Udp
+from dns_client import Late, Udp
 from dns_lab import REGISTRY, Check, Failed, Lab, equal, expect
 from dns_model import Expected, Model, ZoneData
 from dns_wire import AA, AAAA, NXDOMAIN, RA, RD, SERVFAIL, TXT, A, Answer, Shape, WireError, kind_text, name_of, opt
 
 MOST_TTL = 86_400
 MOST_NEGATIVE = 3600
-WINDOW = 16
+WINDOW = 6
 LARGE = opt(65_535)
 PLAIN = opt(1232)
 
@@ -99,10 +98,12 @@ EXTRA: dict[str, str] = {
         """ + f"{MAXIMAL} A | {'x' * 63}.{'y' * 63}.alpha. A",
 }  # fmt: skip
 """Questions that the records of a zone do not suggest."""
-UNBOUND_DIFFERS = frozenset(
-    {f"c{links}.chain.alpha." for links in range(11, 21)} | {"www.hop11.delta.", "www.hop12.alpha."}
+UNBOUND_APART = frozenset(
+    {f"c{links}.chain.alpha." for links in range(12, 21)}
+    | {"www.hop11.delta.", "www.hop12.alpha.", "www.hop13.beta.", "www.hop14.gamma."}
+    | {"www.lame-to-parent.alpha.", "www.dead-all.alpha.", "www.dead-and-lame.alpha.", "none.dead-and-lame.alpha."}
 )
-"""It follows one link less over zones, and any number in one message."""
+"""It follows any number of links, takes a referral of a zone to itself for an answer, and waits long for the dead."""
 
 
 def questions(text: str) -> list[tuple[str, str]]:
@@ -131,9 +132,9 @@ async def lane_answer(lab: Lab, name: str | dns.name.Name, kind: str | int) -> A
 
 async def unbound_shape(lab: Lab, name: str | dns.name.Name, kind: str | int) -> Shape | None:
     """Ask unbound; None where it is known to differ."""
-    if name_of(name).to_text().lower() in UNBOUND_DIFFERS:
+    if name_of(name).to_text().lower() in UNBOUND_APART:
         return None
-    answer = await ask_whole(lab.unbound[1], name, kind, LARGE)
+    answer = await ask_whole(lab.turn("unbound"), name, kind, LARGE)
     return answer.shape(name, kind)
 
 
@@ -141,9 +142,17 @@ async def compare(lab: Lab, name: str | dns.name.Name, kind: str | int) -> None:
     """Fail unless the lane answers what the master files say, and unbound too."""
     expected = lab.model.resolve(name, kind)
     asked = f"{name} {kind if isinstance(kind, str) else kind_text(kind)}"
-    answer, reference = await asyncio.gather(lane_answer(lab, name, kind), unbound_shape(lab, name, kind))
-    if reference is not None and reference != expected.shape:
-        raise Failed(f"{asked}: the oracle contradicts itself: dnspython {expected.shape}, unbound {reference}")
+    reference = asyncio.ensure_future(unbound_shape(lab, name, kind))
+    try:
+        answer = await lane_answer(lab, name, kind)
+        theirs = await reference
+    except Late as error:
+        who = "unbound" if reference.done() or "29ffff" in str(error) else "the lane"
+        raise Late(f"{asked}: {who} does not answer ({error})") from error
+    finally:
+        reference.cancel()
+    if theirs is not None and theirs != expected.shape:
+        raise Failed(f"{asked}: the oracle contradicts itself: dnspython {expected.shape}, unbound {theirs}")
     try:
         shape = answer.shape(name, kind)
     except WireError as error:
@@ -168,7 +177,8 @@ def judge_times(asked: str, answer: Answer, expected: Expected) -> None:
         most = min(expected.ttl, MOST_TTL)
         expect(max(finals) <= most, f"{asked}: TTL {max(finals)}, expected at most {most}")
         expect(min(finals) == max(finals), f"{asked}: TTLs of one RRset differ: {sorted(set(finals))}")
-        expect(min(finals) >= min(most, MOST_TTL) - 200 or most < 400, f"{asked}: TTL {min(finals)} of {most}")
+        made = asked.endswith("CNAME")  # an alias made from a DNAME may have 0
+        expect(made or most < 400 or min(finals) >= most - 200, f"{asked}: TTL {min(finals)} of {most}")
     elif shape.rcode != SERVFAIL and expected.negative:
         owner, ttl = expected.negative
         found = answer.soa()
@@ -201,7 +211,7 @@ def zone_questions(model: Model, zone: ZoneData) -> list[tuple[dns.name.Name, in
         absent = [kind for kind in (A, AAAA, TXT) if kind not in kinds]
         found += [(name, kind) for kind in (*kinds, *absent[place % 2 : place % 2 + 1])]
     for label in ("zzz-none", "a.b.zzz-none"):
-        found.append((name_of(f"{label}.{zone.origin}"), A))
+        found.append((dns.name.from_text(label, zone.origin), A))
     return found
 
 
@@ -214,7 +224,7 @@ async def whole_zone(lab: Lab, origin: str) -> None:
     async def ask(name: dns.name.Name, kind: int) -> None:
         try:
             await compare(lab, name, kind)
-        except (Failed, WireError) as error:
+        except (Failed, WireError, Late) as error:
             failures.append(str(error))
 
     for start in range(0, len(asked), WINDOW):

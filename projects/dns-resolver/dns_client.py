@@ -8,9 +8,9 @@ import random
 import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import cast
 
 import dns.name
-
 from dns_wire import RD, Answer, WireError, end_of_question, query, shown
 
 ASK_SECONDS = 20.0
@@ -34,8 +34,7 @@ class Udp(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self.transport = transport
+        self.transport = cast("asyncio.DatagramTransport", transport)  # in Python 3.11 it does not say so itself
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
         """Give an answer to whoever waits for its number."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fnmatch
+import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -28,6 +29,8 @@ ALL_SECONDS = 300.0
 """After so long no further check is asked: a program that hangs everywhere still gets its report."""
 MOST_LATE = 12
 SECOND_LOOKS = 2
+SOCKETS = 8
+"""To each server: a burst of answers fills the buffer of one."""
 
 
 class Failed(Exception):  # noqa: N818 - a check that failed, not an error of the oracle
@@ -108,10 +111,11 @@ class Lab:
     starting: dict[str, asyncio.Lock] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     extra: list[Program] = field(default_factory=list)
-    clients: dict[str, Udp] = field(default_factory=dict)
+    clients: dict[str, list[Udp]] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     """What a lane says to people: must be the same in all lanes."""
     made: int = 0
+    turns: int = 0
 
     async def open(self) -> None:
         """Read the tree, start the reference and our own name servers."""
@@ -122,18 +126,15 @@ class Lab:
         self.world = World(53 if self.foreign else None)
         await self.world.open()
         (self.folder / "world.zone").write_text(self.world.hints(), encoding="ascii")
-        self.unbound = await asyncio.get_running_loop().create_datagram_endpoint(
-            Udp, remote_addr=self.reference.unbound
-        )
+        self.clients["unbound"] = await sockets(self.reference.unbound)
 
     async def close(self) -> None:
         """End everything."""
-        for client in self.clients.values():
+        for client in itertools.chain(*self.clients.values()):
             client.close()
         for program in (*self.lanes.values(), *self.extra):
             await program.kill()
         with contextlib.suppress(AttributeError):
-            self.unbound[1].close()
             await self.world.close()
         with contextlib.suppress(AttributeError):
             await self.reference.stop()
@@ -164,7 +165,7 @@ class Lab:
             except (StartError, OSError) as error:
                 self.refused[kind] = f"{error}"
                 raise
-            if (old := self.clients.pop(kind, None)) is not None:
+            for old in self.clients.pop(kind, ()):
                 old.close()
             return self.lanes[kind]
 
@@ -172,9 +173,13 @@ class Lab:
         """Return a socket to a shared lane."""
         lane = await self.shared(kind)
         if kind not in self.clients:
-            loop = asyncio.get_running_loop()
-            _, self.clients[kind] = await loop.create_datagram_endpoint(Udp, remote_addr=lane.address)
-        return self.clients[kind]
+            self.clients[kind] = await sockets(lane.address)
+        return self.turn(kind)
+
+    def turn(self, kind: str) -> Udp:
+        """Return the next of some sockets: they take turns, so that no answer is lost in a full buffer."""
+        self.turns += 1
+        return self.clients[kind][self.turns % len(self.clients[kind])]
 
     async def tree(self) -> Udp:
         """Return a socket to the lane before the tree."""
@@ -212,6 +217,12 @@ class Lab:
         """Return a path that nobody else uses."""
         self.made += 1
         return self.folder / f"{self.made}-{name}"
+
+
+async def sockets(address: tuple[str, int]) -> list[Udp]:
+    """Open sockets that are connected to a resolver."""
+    loop = asyncio.get_running_loop()
+    return [(await loop.create_datagram_endpoint(Udp, remote_addr=address))[1] for _ in range(SOCKETS)]
 
 
 class Runner:
@@ -280,7 +291,7 @@ class Runner:
         gone = {kind: lane for kind, lane in self.lab.lanes.items() if not lane.alive}
         for kind in gone:
             del self.lab.lanes[kind]
-            if (client := self.lab.clients.pop(kind, None)) is not None:
+            for client in self.lab.clients.pop(kind, ()):
                 client.close()
         return list(gone.values())
 

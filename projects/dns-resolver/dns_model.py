@@ -14,8 +14,7 @@ import dns.rdataclass
 import dns.rdataset
 import dns.rdatatype
 import dns.zone
-
-from dns_wire import A, CNAME, DNAME, NOERROR, NS, NXDOMAIN, SERVFAIL, SOA, YXDOMAIN, Shape, kind_number, lower, name_of
+from dns_wire import CNAME, DNAME, NOERROR, NS, NXDOMAIN, SERVFAIL, SOA, YXDOMAIN, A, Shape, kind_number, lower, name_of
 
 MOST_LINKS = 12
 WILD = dns.name.Name([b"*"])
@@ -74,7 +73,7 @@ def ancestors(name: dns.name.Name, origin: dns.name.Name) -> Iterator[dns.name.N
     """Yield a name and those above it, up to and with the origin."""
     while True:
         yield name
-        if name == origin or name == dns.name.root:
+        if name in (origin, dns.name.root):
             return
         name = name.parent()
 
@@ -126,9 +125,13 @@ class Model:
             moved = zone.get(above, DNAME)
             if moved is not None and above != name:
                 try:
-                    return Step(NOERROR, zone, name.relativize(above).concatenate(moved[0].target))
+                    target = name.relativize(above).concatenate(moved[0].target)
                 except dns.name.NameTooLong:
                     return Step(YXDOMAIN, zone)
+                if kind == CNAME:
+                    made = dns.rdataset.from_text("IN", "CNAME", moved.ttl, target.to_text())
+                    return Step(NOERROR, zone, None, made)
+                return Step(NOERROR, zone, target)
         source: dns.name.Name | None = name
         if name not in zone.names:
             source = self.wildcard(zone, name)

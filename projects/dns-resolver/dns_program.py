@@ -21,7 +21,18 @@ from dns_wire import WireError, query
 START_SECONDS = 15.0
 PR_SET_PDEATHSIG = 1
 READY = re.compile(rb"listening on (\S+):(\d+)\n")
-COUNTERS = "queries hits misses upstream timeouts servfail spoofed tcp cache_entries cache_bytes".split()
+COUNTERS = (
+    "queries",
+    "hits",
+    "misses",
+    "upstream",
+    "timeouts",
+    "servfail",
+    "spoofed",
+    "tcp",
+    "cache_entries",
+    "cache_bytes",
+)
 COUNTER_LINE = re.compile(" ".join(rf"{name}=(\d+)" for name in COUNTERS))
 LIBC = ctypes.CDLL(None, use_errno=True)
 PORT_OF_DNS = 53
@@ -182,7 +193,7 @@ class Program:
         except OSError:
             return 0.0
         fields = text.rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return (int(fields[11]) + int(fields[12])) / float(os.sysconf("SC_CLK_TCK"))
 
 
 def counters_of(written: bytes) -> dict[str, int]:
@@ -210,13 +221,14 @@ def can_bind(address: str, port: int) -> int:
             try:
                 probe.bind((address, port))
             except OSError as error:
-                return error.errno or errno.EINVAL
+                return int(error.errno or errno.EINVAL)
     return 0
 
 
 def common_port(addresses: Sequence[str], *, first: int = PORT_OF_DNS) -> int:
     """Return a port that is free at all these addresses: the first choice where it is."""
-    for candidate in (first, *range(20_530, 32_000, 7)):
+    candidates: list[int] = [first, *range(20_530, 32_000, 7)]
+    for candidate in candidates:
         if all(can_bind(address, candidate) == 0 for address in addresses):
             return candidate
     raise StartError("no free port")

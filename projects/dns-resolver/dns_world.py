@@ -12,11 +12,11 @@ import struct
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import dns.exception
 import dns.message
 import dns.name
-
 from dns_program import PORT_OF_DNS, common_port
 from dns_wire import AA, CNAME, IN, NOERROR, NS, NXDOMAIN, QR, TC, end_of_question, kind_number, opt, packed, packet
 
@@ -149,9 +149,7 @@ class Place:
             records = [f"{name} {self.ttl} NS {server}" for server, _ in self.servers]
         if records or (found and not name.endswith(self.zone)):
             return asked.reply(*found, *records)
-        known = name == self.zone or any(
-            owner == name or owner.endswith("." + name) for owner, _ in self.records
-        )
+        known = name == self.zone or any(owner == name or owner.endswith("." + name) for owner, _ in self.records)
         return asked.reply(*found, authority=[self.soa()], rcode=NOERROR if known else NXDOMAIN)
 
     def receive(self, asked: Asked) -> None:
@@ -174,8 +172,7 @@ class _Socket(asyncio.DatagramProtocol):
         self.transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self.transport = transport
+        self.transport = cast("asyncio.DatagramTransport", transport)  # in Python 3.11 it does not say so itself
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
         transport = self.transport
@@ -340,5 +337,3 @@ def unsound(data: bytes, message: dns.message.Message) -> str | None:
     if message.edns > 0 or message.ednsflags & 0x8000:
         return f"EDNS version {message.edns}, flags {message.ednsflags:04x}, expected version 0 and DO=0"
     return None
-
-

@@ -39,7 +39,7 @@ def kinds(tree: Tree) -> None:
     zone.add("a-one", "A", "10.1.0.3")
     for last in (9, 10, 100, 2, 255):
         zone.add("a-many", "A", f"10.1.1.{last}")
-    zone.add("a-edges", "A", "0.0.0.0")
+    zone.add("a-edges", "A", "0.0.0.1")
     zone.add("a-edges", "A", "255.255.255.255")
     for text in ("2001:db8::1", "2001:db8:0:0:1:0:0:1", "2001:db8:1:1:1:1:1:1", "::1", "2001:db8::", "ff02::fb"):
         zone.add("aaaa", "AAAA", text)
@@ -70,7 +70,7 @@ def kinds(tree: Tree) -> None:
     zone.add("unknown-empty", "TYPE65281", r"\# 0")
     zone.add("unknown-long", "TYPE65282", r"\# 300 " + "ab" * 300)
     zone.add("unknown-pointer", "TYPE65283", r"\# 6 C00CC00C3F00")
-    zone.add("caa", "TYPE257", r"\# 19 00056973737565" + "ca.example.x".encode().hex())
+    zone.add("caa", "TYPE257", r"\# 19 00056973737565" + b"ca.example.x".hex())
     zone.add("hinfo", "TYPE13", r"\# 8 0350444d035a3830")
     zone.add("mixed", "A", "10.1.0.5")
     zone.add("mixed", "TXT", '"beside"')
@@ -202,7 +202,8 @@ def dnames(tree: Tree) -> None:
     new.add("a.b.c", "A", "10.7.0.3")
     new.add("alias", "CNAME", "www.new.delta.")
     new.add("*.dyn", "A", "10.7.0.4")
-    old = tree.delegate("old.delta.", "zones")
+    hosts = [NameServer("ns1.hosting.beta."), NameServer("ns2.hosting.beta.")]  # a DNAME has no names below it
+    old = tree.zone("old.delta.", "zones", hosts)
     old.add("@", "DNAME", "new.delta.")
     old.add("@", "A", "10.7.0.5")
     mixed = tree.delegate("mixed.delta.", "zones")

@@ -202,9 +202,7 @@ def make(seed: int, size: dict[str, int], out: Path) -> None:
     reverse = reverse_zone(tree)
     edges(tree)
     known = [
-        question
-        for number in range(size["zones"])
-        for question in ordinary(tree, rng, number, size["hosts"], reverse)
+        question for number in range(size["zones"]) for question in ordinary(tree, rng, number, size["hosts"], reverse)
     ]
     cold = cold_names(tree, size["cold"])
     warm = rng.sample(known, min(size["warm"], len(known)))

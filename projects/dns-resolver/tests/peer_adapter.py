@@ -2,7 +2,7 @@
 """unbound under the command line of a lane, to prove the oracle on a resolver that the world relies on.
 
 DIFFERS names the checks in which unbound behaves otherwise by design, and how; on all others it must pass. With
-DNS_FAULT set, a relay before it (liar.py) or a line of its configuration plants that fault. Port 53 must be ours.
+DNS_FAULT set, a relay before it (dns_liar.py) or a line of its configuration plants that fault. Port 53 must be ours.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import liar
+import dns_liar
 
 UNBOUND = """
 server:
@@ -131,7 +131,7 @@ async def serve(options: argparse.Namespace, run: Path) -> None:
     """Run unbound, and the liar before it where a fault is asked for, until a signal."""
     fault = os.environ.get("DNS_FAULT", "")
     listen = int(options.listen.rpartition(":")[2]) or free_port()
-    relayed = fault in liar.FAULTS
+    relayed = fault in dns_liar.FAULTS
     port = free_port() if relayed else listen
     settings = {name: value.replace("mb", "m") for name, value in vars(options).items() if isinstance(value, str)}
     text = UNBOUND.format(**settings, port=port, run=run, fault=CONFIGURED.get(fault, ("", ""))[1])
@@ -141,7 +141,7 @@ async def serve(options: argparse.Namespace, run: Path) -> None:
     )
     await answers(port)
     if relayed:
-        await liar.Relay(fault, port).open(listen)
+        await dns_liar.Relay(fault, port).open(listen)
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)

@@ -55,7 +55,7 @@ def load(name: str) -> ModuleType:
 if importlib.util.find_spec("dns") is not None:
     ADAPTER = load("peer_adapter")
     DIFFERS: dict[str, str] = ADAPTER.DIFFERS
-    FAULTS = {name: check for name, (check, _) in {**ADAPTER.CONFIGURED, **ADAPTER.liar.FAULTS}.items()}
+    FAULTS = {name: check for name, (check, _) in {**ADAPTER.CONFIGURED, **ADAPTER.dns_liar.FAULTS}.items()}
 else:
     DIFFERS, FAULTS = {}, {}
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import struct
 from collections.abc import Callable
+from typing import cast
 
 import dns.exception
 import dns.flags
@@ -58,7 +59,7 @@ def _no_soa(_: dns.message.Message, answer: dns.message.Message) -> None:
 def _lost_record(_: dns.message.Message, answer: dns.message.Message) -> None:
     final = _final(answer)
     if final is not None and len(final) > 1:
-        final.remove(final[0])
+        final.items.popitem()
 
 
 def _doubled_chain(_: dns.message.Message, answer: dns.message.Message) -> None:
@@ -151,8 +152,7 @@ class Relay(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self.transport = transport
+        self.transport = cast("asyncio.DatagramTransport", transport)  # in Python 3.11 it does not say so itself
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
         """Answer a packet in a task of its own."""
