@@ -57,7 +57,12 @@ pub fn resolve_file(
             return Ok(());
         }
     }
-    print_text(&statistics_block(items, bulk.repeats, elapsed, digest.digest()))
+    print_text(&statistics_block(
+        items,
+        bulk.repeats,
+        elapsed,
+        digest.digest(),
+    ))
 }
 
 fn read_standard_input() -> Result<Vec<u8>> {
@@ -118,7 +123,8 @@ fn resolve_all(
     let mut settings = settings.clone();
     settings.cache_bytes /= threads;
     let (settings, in_flight) = (&settings, in_flight.div_ceil(threads));
-    let share = |first: usize| -> Vec<&Asked> { questions.iter().skip(first).step_by(threads).collect() };
+    let share =
+        |first: usize| -> Vec<&Asked> { questions.iter().skip(first).step_by(threads).collect() };
     if threads == 1 {
         return Ok(resolve_share(&share(0), in_flight, settings, roots)?.in_order());
     }
@@ -258,7 +264,10 @@ mod tests {
         ] {
             let failure = parse(&format!("a. A\n{line}\n")).expect_err(line);
             assert_eq!(failure.exit_code, 2);
-            assert_eq!(failure.to_string().split_once(": line 2: ").map(|it| it.0), Some("q.txt"));
+            assert_eq!(
+                failure.to_string().split_once(": line 2: ").map(|it| it.0),
+                Some("q.txt")
+            );
             assert!(failure.to_string().contains(why), "{failure}");
         }
     }

@@ -105,9 +105,16 @@ pub struct Reply {
 /// What is known of a name and a type; times to live in seconds.
 #[derive(Debug, Clone)]
 pub enum Known {
-    Data { rrset: Rc<Rrset>, ttl: u32 },
-    Alias { rrset: Rc<Rrset>, ttl: u32 },
-    /// All names below the owner have moved.
+    Data {
+        rrset: Rc<Rrset>,
+        ttl: u32,
+    },
+    Alias {
+        rrset: Rc<Rrset>,
+        ttl: u32,
+    },
+    /// All names below the owner have moved. It is taken from the answer to one of them, and for that
+    /// one only: nobody has signed that it holds for all.
     Moved {
         owner: Name,
         rrset: Rc<Rrset>,
@@ -130,9 +137,9 @@ enum Value {
 
 /// The kind of knowledge: with the name the key of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Shelf(u32);
+struct Topic(u32);
 
-impl Shelf {
+impl Topic {
     const NAME_ERROR: Self = Self(2 << 16);
     const CUT: Self = Self(3 << 16);
 
@@ -149,7 +156,7 @@ impl Shelf {
 struct Entry {
     hash: u64,
     name: Box<[u8]>,
-    shelf: Shelf,
+    topic: Topic,
     value: Value,
     expires_ms: u64,
     bytes: usize,
@@ -175,8 +182,6 @@ pub struct Cache {
     bytes: usize,
     max_bytes: usize,
     stored: u32,
-    /// How many DNAMEs there are: mostly none, and nobody needs to look for one.
-    moved_count: usize,
 }
 
 impl Cache {
@@ -190,7 +195,6 @@ impl Cache {
             bytes: 0,
             max_bytes,
             stored: 0,
-            moved_count: 0,
         }
     }
 
@@ -206,7 +210,7 @@ impl Cache {
 
     /// What is known of a name in lower case, not following aliases.
     pub fn known(&mut self, name: &[u8], kind: u16, now_ms: u64) -> Option<Known> {
-        if let Some((value, ttl)) = self.get(name, Shelf::data(kind), now_ms) {
+        if let Some((value, ttl)) = self.get(name, Topic::data(kind), now_ms) {
             return match value {
                 Value::Data(rrset) => Some(Known::Data {
                     rrset: Rc::clone(rrset),
@@ -218,37 +222,20 @@ impl Cache {
         }
         if kind != kind::CNAME
             && let Some((Value::Data(rrset), ttl)) =
-                self.get(name, Shelf::data(kind::CNAME), now_ms)
+                self.get(name, Topic::data(kind::CNAME), now_ms)
         {
             let rrset = Rc::clone(rrset);
             return Some(Known::Alias { rrset, ttl });
         }
-        if let Some((Value::Denial(start), ttl)) = self.get(name, Shelf::NAME_ERROR, now_ms) {
-            return Some(denial(true, start, ttl));
+        match self.get(name, Topic::NAME_ERROR, now_ms)? {
+            (Value::Denial(start), ttl) => Some(denial(true, start, ttl)),
+            _ => None,
         }
-        self.find_moved(name, now_ms)
-    }
-
-    fn find_moved(&mut self, name: &[u8], now_ms: u64) -> Option<Known> {
-        if self.moved_count == 0 {
-            return None;
-        }
-        suffixes(name).skip(1).find_map(|owner| {
-            let (value, ttl) = self.get(owner, Shelf::data(kind::DNAME), now_ms)?;
-            let Value::Data(rrset) = value else {
-                return None;
-            };
-            Some(Known::Moved {
-                owner: Name::new(owner),
-                rrset: Rc::clone(rrset),
-                ttl,
-            })
-        })
     }
 
     /// The lowest zone cut that is known at a name or above.
     pub fn best_cut(&mut self, name: &[u8], now_ms: u64) -> Option<Rc<Delegation>> {
-        suffixes(name).find_map(|zone| match self.get(zone, Shelf::CUT, now_ms)? {
+        suffixes(name).find_map(|zone| match self.get(zone, Topic::CUT, now_ms)? {
             (Value::Cut(cut), _) => Some(Rc::clone(cut)),
             _ => None,
         })
@@ -256,7 +243,7 @@ impl Cache {
 
     /// The whole reply to a question, its times to live as they are now.
     pub fn reply(&mut self, name: &[u8], kind: u16, now_ms: u64) -> Option<&Reply> {
-        let (Value::Reply(reply), _) = self.get(name, Shelf::reply(kind), now_ms)? else {
+        let (Value::Reply(reply), _) = self.get(name, Topic::reply(kind), now_ms)? else {
             return None;
         };
         let seconds = (now_ms - reply.aged_ms) / 1000;
@@ -270,8 +257,8 @@ impl Cache {
     // --- what the resolver has learnt
 
     pub fn store_data(&mut self, name: &[u8], rrset: &Rc<Rrset>, ttl: u32, now_ms: u64) {
-        let shelf = Shelf::data(rrset.kind);
-        self.store(name, shelf, Value::Data(Rc::clone(rrset)), ttl, now_ms);
+        let topic = Topic::data(rrset.kind);
+        self.store(name, topic, Value::Data(Rc::clone(rrset)), ttl, now_ms);
     }
 
     /// That there is no such data, or no such name, for any type.
@@ -283,38 +270,44 @@ impl Cache {
         ttl: u32,
         now_ms: u64,
     ) {
-        let shelf = missing.map_or(Shelf::NAME_ERROR, Shelf::data);
-        self.store(name, shelf, Value::Denial(start), ttl, now_ms);
+        let topic = missing.map_or(Topic::NAME_ERROR, Topic::data);
+        self.store(name, topic, Value::Denial(start), ttl, now_ms);
     }
 
     pub fn store_cut(&mut self, cut: &Rc<Delegation>, ttl: u32, now_ms: u64) {
-        self.store(&cut.zone, Shelf::CUT, Value::Cut(Rc::clone(cut)), ttl, now_ms);
+        self.store(
+            &cut.zone,
+            Topic::CUT,
+            Value::Cut(Rc::clone(cut)),
+            ttl,
+            now_ms,
+        );
     }
 
     pub fn store_reply(&mut self, name: &[u8], kind: u16, reply: Reply, ttl: u32, now_ms: u64) {
-        self.store(name, Shelf::reply(kind), Value::Reply(reply), ttl, now_ms);
+        self.store(name, Topic::reply(kind), Value::Reply(reply), ttl, now_ms);
     }
 
     // --- the table
 
-    fn hash(&self, name: &[u8], shelf: Shelf) -> u64 {
+    fn hash(&self, name: &[u8], topic: Topic) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(name);
-        hasher.write_u32(shelf.0);
+        hasher.write_u32(topic.0);
         hasher.finish()
     }
 
-    fn find(&self, hash: u64, name: &[u8], shelf: Shelf) -> Option<u32> {
+    fn find(&self, hash: u64, name: &[u8], topic: Topic) -> Option<u32> {
         let is_it = |&index: &u32| {
             let entry = &self.entries[index as usize];
-            entry.shelf == shelf && *entry.name == *name
+            entry.topic == topic && *entry.name == *name
         };
         self.table.find(hash, is_it).copied()
     }
 
     /// An entry that still holds, and how many seconds it will.
-    fn get(&mut self, name: &[u8], shelf: Shelf, now_ms: u64) -> Option<(&mut Value, u32)> {
-        let index = self.find(self.hash(name, shelf), name, shelf)?;
+    fn get(&mut self, name: &[u8], topic: Topic, now_ms: u64) -> Option<(&mut Value, u32)> {
+        let index = self.find(self.hash(name, topic), name, topic)?;
         let expires_ms = self.entries[index as usize].expires_ms;
         if expires_ms <= now_ms {
             self.remove(index);
@@ -325,9 +318,9 @@ impl Cache {
         Some((&mut self.entries[index as usize].value, ttl))
     }
 
-    fn store(&mut self, name: &[u8], shelf: Shelf, value: Value, ttl: u32, now_ms: u64) {
-        let hash = self.hash(name, shelf);
-        if let Some(old) = self.find(hash, name, shelf) {
+    fn store(&mut self, name: &[u8], topic: Topic, value: Value, ttl: u32, now_ms: u64) {
+        let hash = self.hash(name, topic);
+        if let Some(old) = self.find(hash, name, topic) {
             self.remove(old);
         }
         if ttl == 0 {
@@ -335,11 +328,10 @@ impl Cache {
         }
         self.stored = self.stored.wrapping_add(1);
         let bytes = ENTRY_BYTES + name.len() + value.bytes();
-        self.moved_count += usize::from(value.is_moved());
         let entry = Entry {
             hash,
             name: name.into(),
-            shelf,
+            topic,
             value,
             expires_ms: now_ms + u64::from(ttl) * 1000,
             bytes,
@@ -365,7 +357,6 @@ impl Cache {
             place.remove();
         }
         self.bytes -= entry.bytes;
-        self.moved_count -= usize::from(entry.value.is_moved());
     }
 
     // --- the list
@@ -373,7 +364,9 @@ impl Cache {
     /// Brings an entry to the head of the list, unless it is near it still: a warm cache has nothing
     /// to write for a hit.
     fn touch(&mut self, index: u32) {
-        let age = self.stored.wrapping_sub(self.entries[index as usize].touched);
+        let age = self
+            .stored
+            .wrapping_sub(self.entries[index as usize].touched);
         if age as usize > self.entries.len() / 8 {
             self.unlink(index);
             self.link_newest(index);
@@ -433,10 +426,6 @@ impl Value {
             Self::Reply(reply) => reply.records.len(),
         }
     }
-
-    fn is_moved(&self) -> bool {
-        matches!(self, Self::Data(rrset) if rrset.kind == kind::DNAME)
-    }
 }
 
 #[cfg(test)]
@@ -475,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn aliases_denials_and_moved_trees() {
+    fn aliases_and_denials() {
         let mut cache = Cache::new(1 << 20);
         let target = name("b.test");
         let alias = Rc::new(Rrset::new(kind::CNAME, [&target[..]]));
@@ -501,11 +490,6 @@ mod tests {
                 ..
             })
         ));
-        let moved = Rc::new(Rrset::new(kind::DNAME, [&target[..]]));
-        cache.store_data(&name("old.test"), &moved, 5, 0);
-        let known = cache.known(&name("x.y.old.test"), kind::A, 0);
-        assert!(matches!(known, Some(Known::Moved { owner, .. }) if owner == name("old.test")));
-        assert!(cache.known(&name("old.test"), kind::A, 0).is_none());
     }
 
     #[test]
@@ -520,7 +504,10 @@ mod tests {
             let cut = cache.best_cut(&name(text), 0);
             cut.map(|cut| cut.zone.clone())
         };
-        assert_eq!(best(&mut cache, "a.b.example.test"), Some(name("example.test")));
+        assert_eq!(
+            best(&mut cache, "a.b.example.test"),
+            Some(name("example.test"))
+        );
         assert_eq!(best(&mut cache, "other.test"), Some(name("test")));
         assert_eq!(best(&mut cache, "com"), None);
     }
@@ -555,7 +542,13 @@ mod tests {
             aged_ms: 500,
         };
         cache.store_reply(&question, kind::A, reply, 100, 500);
-        for (now_ms, ttl) in [(500, 100), (1_499, 100), (1_500, 99), (2_400, 99), (9_500, 91)] {
+        for (now_ms, ttl) in [
+            (500, 100),
+            (1_499, 100),
+            (1_500, 99),
+            (2_400, 99),
+            (9_500, 91),
+        ] {
             let reply = cache.reply(&question, kind::A, now_ms).expect("known");
             assert_eq!(reply.records[6..10], [0, 0, 0, ttl], "at {now_ms}");
         }

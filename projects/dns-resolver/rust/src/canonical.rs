@@ -104,8 +104,10 @@ fn write_name(out: &mut String, name: &[u8]) {
         return;
     }
     let mut rest = name;
-    while let [length @ 1.., behind @ ..] = rest {
-        let (label, next) = behind.split_at(usize::from(*length));
+    while let Some((&length, behind)) = rest.split_first()
+        && length > 0
+    {
+        let (label, next) = behind.split_at(usize::from(length));
         for &byte in label {
             match byte.to_ascii_lowercase() {
                 byte @ (b'.' | b'\\' | b'"' | b'(' | b')' | b';' | b'@' | b'$') => {
@@ -233,7 +235,11 @@ mod tests {
             &[
                 ("example.test", kind::DNAME, &[&target]),
                 ("www.example.test", kind::CNAME, &[&target]),
-                ("WEB.example.test", kind::A, &[&[10, 0, 0, 10], &[10, 0, 0, 2]]),
+                (
+                    "WEB.example.test",
+                    kind::A,
+                    &[&[10, 0, 0, 10], &[10, 0, 0, 2]],
+                ),
             ],
         );
         assert_eq!(
@@ -246,11 +252,21 @@ mod tests {
 
     #[test]
     fn data_of_every_type() {
-        let soa = [&name(".")[..], &name("a"), &[0, 0, 1, 0, 0, 0, 0, 1], &[0; 12]].concat();
+        let soa = [
+            &name(".")[..],
+            &name("a"),
+            &[0, 0, 1, 0, 0, 0, 0, 1],
+            &[0; 12],
+        ]
+        .concat();
         let mx = [&[0, 10], &name("Mail")[..]].concat();
         let srv = [&[0, 1, 0, 2, 19, 136], &name("s")[..]].concat();
         for (kind, data, text) in [
-            (kind::AAAA, &[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1][..], "2001:db8::1"),
+            (
+                kind::AAAA,
+                &[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1][..],
+                "2001:db8::1",
+            ),
             (kind::MX, &mx, "10 mail."),
             (kind::SRV, &srv, "1 2 5000 s."),
             (kind::SOA, &soa, ". a. 256 1 0 0 0"),

@@ -169,7 +169,11 @@ impl Outgoing {
                 iov_base: self.packets[index].as_mut_ptr().cast(),
                 iov_len: self.packets[index].len(),
             };
-            set_header(&mut headers[index], &mut parts[index], &mut self.peers[index]);
+            set_header(
+                &mut headers[index],
+                &mut parts[index],
+                &mut self.peers[index],
+            );
         }
         // SAFETY: the headers from `first` to `count` each point to a packet, an address and control
         // bytes of the lengths beside the pointers; the kernel only reads them during the call.
@@ -262,7 +266,9 @@ mod tests {
         server.set_nonblocking(true).expect("a socket");
         let client = UdpSocket::bind("127.0.0.1:0").expect("a port");
         let address = server.local_addr().expect("an address");
-        client.send_to(&[1; DATAGRAM_BYTES + 1], address).expect("sent");
+        client
+            .send_to(&[1; DATAGRAM_BYTES + 1], address)
+            .expect("sent");
         let mut incoming = Incoming::new();
         assert_eq!(incoming.receive(&server).expect("a datagram"), 1);
         let (bytes, _, is_whole) = incoming.datagram(0);

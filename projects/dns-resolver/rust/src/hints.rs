@@ -23,7 +23,11 @@ pub fn read_hints(path: &Path, sources: &Sources) -> Result<Vec<RootServer>> {
     let shown = show_path(path);
     let size = fs::metadata(path).map_err(|error| system_failure(&shown, error))?;
     if size.len() > MAX_FILE_BYTES {
-        return Err(bad_line(path, 1, "more than 1 MiB is no list of root servers"));
+        return Err(bad_line(
+            path,
+            1,
+            "more than 1 MiB is no list of root servers",
+        ));
     }
     let text = fs::read(path).map_err(|error| system_failure(&shown, error))?;
     parse_hints(&text, sources).map_err(|(line, why)| bad_line(path, line, &why))
@@ -36,7 +40,11 @@ fn parse_hints(text: &[u8], sources: &Sources) -> std::result::Result<Vec<RootSe
     let mut hints = Hints::default();
     let mut last_line = 1;
     for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
-        last_line = if line.is_empty() { last_line } else { index + 1 };
+        last_line = if line.is_empty() {
+            last_line
+        } else {
+            index + 1
+        };
         hints.read_line(line).map_err(|why| (index + 1, why))?;
     }
     let servers = hints.usable(sources);
@@ -157,9 +165,10 @@ impl Hints {
 
     fn usable(&self, sources: &Sources) -> Vec<RootServer> {
         let addresses_of = |name: &Vec<u8>| {
-            let own = self.addresses.iter().filter(|(owner, address)| {
-                is_same(owner, name) && sources.reaches(address)
-            });
+            let own = self
+                .addresses
+                .iter()
+                .filter(|(owner, address)| is_same(owner, name) && sources.reaches(address));
             own.map(|&(_, address)| address).collect()
         };
         let servers = self.names.iter().map(|name| RootServer {
@@ -224,9 +233,17 @@ mod tests {
             ("a.b. A 1.2.3.4\n", 1, "no server of the root"),
             (". NS a.\nb. A 1.2.3.4\n", 2, "no server of the root"),
             (". NS a.\na. AAAA ::1\n", 2, "no server of the root"),
-            (". NS a.\na. A 1.2.3.256\n", 2, "\"1.2.3.256\" is not an address"),
+            (
+                ". NS a.\na. A 1.2.3.256\n",
+                2,
+                "\"1.2.3.256\" is not an address",
+            ),
             (". NS a.\na. AAAA 1.2.3.4\n", 2, "is not an address"),
-            (". NS a.\na. 1 IN ADDRESS 1.2.3.4\n", 2, "\"ADDRESS\" is not NS"),
+            (
+                ". NS a.\na. 1 IN ADDRESS 1.2.3.4\n",
+                2,
+                "\"ADDRESS\" is not NS",
+            ),
             (". NS a.\ntest. NS b.\n", 2, "another name than the root"),
             (". 3600 IN NS\n", 1, "no data"),
             (". 3600 IN\n", 1, "no type"),

@@ -41,7 +41,11 @@ impl Temporary {
         let short: String = name.chars().take(40).collect();
         // A process killed earlier may have left its file, and in a container had our number.
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let unique = format!("{}.{}", std::process::id(), now.unwrap_or_default().as_nanos());
+        let unique = format!(
+            "{}.{}",
+            std::process::id(),
+            now.unwrap_or_default().as_nanos()
+        );
         Self {
             path: path.with_file_name(format!(".{short}.{unique}.tmp")),
         }

@@ -21,8 +21,14 @@ pub enum Token {
     /// A port from which servers are asked.
     Port(usize),
     /// A connection to a server.
-    Stream { exchange: usize, generation: u32 },
-    Client { id: usize, generation: u32 },
+    Stream {
+        exchange: usize,
+        generation: u32,
+    },
+    Client {
+        id: usize,
+        generation: u32,
+    },
 }
 
 /// They wrap after this many.

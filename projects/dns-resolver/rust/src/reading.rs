@@ -71,9 +71,9 @@ fn find_answer(message: &Message, zone: &[u8], name: &[u8], kind: u16) -> Option
         return Some(Reading::Data(found));
     }
     // A moved tree comes first: the CNAME beside it is made from it, and we make our own.
-    let owner = suffixes(name).skip(1).find(|owner| {
-        is_within(owner, zone) && find_set(message, owner, kind::DNAME).is_some()
-    });
+    let owner = suffixes(name)
+        .skip(1)
+        .find(|owner| is_within(owner, zone) && find_set(message, owner, kind::DNAME).is_some());
     if let Some(owner) = owner {
         let found = find_set(message, owner, kind::DNAME)?;
         return Some(Reading::Moved(Name::new(owner).to_lower(), found));
@@ -135,7 +135,9 @@ fn find_start(message: &Message, zone: &[u8], name: &[u8]) -> Option<(Start, u32
         record.kind == kind::SOA && is_within(name, owner) && is_within(owner, zone)
     })?;
     let data = message.data(record);
-    let minimum = data.last_chunk().map_or(0, |&bytes| u32::from_be_bytes(bytes));
+    let minimum = data
+        .last_chunk()
+        .map_or(0, |&bytes| u32::from_be_bytes(bytes));
     let start = Start {
         zone: Name::new(message.owner(record)).to_lower(),
         rrset: Rc::new(Rrset::new(kind::SOA, [data])),
@@ -279,7 +281,10 @@ mod tests {
         };
         assert_eq!(cut.zone, name("example.test"));
         assert_eq!(cut.servers[0].addresses, [IpAddr::from(A)]);
-        assert_eq!((&cut.servers[1].name, cut.servers[1].addresses.len()), (&outside, 0));
+        assert_eq!(
+            (&cut.servers[1].name, cut.servers[1].addresses.len()),
+            (&outside, 0)
+        );
         for zone in ["example.test", "www.example.test", "other"] {
             let reading = read(zone, flag::RESPONSE, [&[], authority, additional]);
             assert!(matches!(reading, Reading::Lame), "{zone}");
@@ -302,7 +307,13 @@ mod tests {
         };
         assert_eq!(start.zone, name("example.test"));
         let reading = read("test", AA, [&[], authority, &[]]);
-        assert!(matches!(reading, Reading::Nothing { is_name_error: false, start: Some(_) }));
+        assert!(matches!(
+            reading,
+            Reading::Nothing {
+                is_name_error: false,
+                start: Some(_)
+            }
+        ));
         let foreign: &[Line] = &[("other", kind::SOA, &soa)];
         let reading = read("test", AA, [&[], foreign, &[]]);
         assert!(matches!(reading, Reading::Nothing { start: None, .. }));
@@ -345,6 +356,9 @@ mod tests {
         let reading = read("example.test", AA, [answer, &[], &[]]);
         assert!(matches!(reading, Reading::Moved(owner, _) if owner == name("example.test")));
         let reading = read("www.example.test", AA, [answer, &[], &[]]);
-        assert!(matches!(reading, Reading::Alias(_)), "not this zone's to say");
+        assert!(
+            matches!(reading, Reading::Alias(_)),
+            "not this zone's to say"
+        );
     }
 }

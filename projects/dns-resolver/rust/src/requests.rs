@@ -10,10 +10,10 @@ use crate::resolve::{Answer, Finished, Question, Resolver};
 use crate::stats::Counters;
 use crate::wire::{
     CLASS_IN, Edns, HEADER_BYTES, Header, MAX_MESSAGE_BYTES, MAX_NAME_BYTES, Name, OPT_BYTES,
-    RecordWriter, Request, flag, kind, parse_parsed.map_or(&[][..], |request| request.question(packet)), rcode, write_opt,
+    RecordWriter, Request, flag, kind, parse_request, rcode, write_opt,
 };
 
-/// So much a client withdeliver(&waiting.origin, &|out: &mut Vec<u8>| self.write EDNS takes in a datagram.
+/// So much a client without EDNS takes in a datagram.
 const PLAIN_BYTES: usize = 512;
 /// Requests that wait for servers; more are answered SERVFAIL.
 const MAX_WAITING: usize = 16_384;
@@ -79,7 +79,7 @@ impl Desk {
     /// Reads a request and appends the answer to `out`, if it is known.
     pub fn handle(&mut self, packet: &[u8], origin: &Origin, out: &mut Vec<u8>) -> Verdict {
         let header = match Header::read(packet) {
-            Ok(header) if packet.len() >= HEADER_BYTES && !header.has(flag::RESPONSE) => header,
+            Ok(header) if !header.has(flag::RESPONSE) => header,
             _ => return Verdict::Ignored,
         };
         self.counters.queries.add(1);
@@ -91,7 +91,7 @@ impl Desk {
         let asked = Asked {
             id: header.id,
             flags: header.flags,
-            question: parsed.map_or(&[], |request| request.question(packet)),
+            question: parsed.map_or(&[][..], |request| request.question(packet)),
             most_bytes: most_bytes(origin, edns),
             edns,
         };
@@ -101,7 +101,9 @@ impl Desk {
             Err(_) => Some(rcode::FORMERR),
         };
         match (refusal, parsed) {
-            (None, Ok(request)) => self.answer(request.name(packet), request.kind, &asked, origin, out),
+            (None, Ok(request)) => {
+                self.answer(request.name(packet), request.kind, &asked, origin, out)
+            }
             (code, _) => {
                 let code = code.unwrap_or(rcode::FORMERR);
                 self.write(out, &asked, &empty_reply(code));
@@ -200,7 +202,9 @@ impl Desk {
                 edns: waiting.edns,
                 most_bytes: most_bytes(&waiting.origin, waiting.edns),
             };
-            deliver(&waiting.origin, &|out| self.write(out, &asked, &reply));
+            deliver(&waiting.origin, &|out: &mut Vec<u8>| {
+                self.write(out, &asked, &reply);
+            });
         }
         self.keep(question, answer, reply);
     }
@@ -230,14 +234,19 @@ fn refusal(request: &Request) -> Option<u8> {
     if request.class != CLASS_IN {
         return Some(rcode::REFUSED);
     }
-    let is_meta = matches!(request.kind, 0 | kind::OPT | kind::FIRST_META..=kind::LAST_META);
+    let is_meta = matches!(
+        request.kind,
+        0 | kind::OPT | kind::FIRST_META..=kind::LAST_META
+    );
     is_meta.then_some(rcode::NOTIMP)
 }
 
 fn most_bytes(origin: &Origin, edns: Option<Edns>) -> usize {
     match (origin, edns) {
         (Origin::Stream { .. }, _) => MAX_MESSAGE_BYTES,
-        (Origin::Packet(_), Some(edns)) => usize::from(edns.size).clamp(PLAIN_BYTES, DATAGRAM_BYTES),
+        (Origin::Packet(_), Some(edns)) => {
+            usize::from(edns.size).clamp(PLAIN_BYTES, DATAGRAM_BYTES)
+        }
         (Origin::Packet(_), None) => PLAIN_BYTES,
     }
 }
@@ -379,16 +388,25 @@ mod tests {
             (query(rd, "a.test", 255, 1, None), rcode::NOTIMP),
             (query(rd, "version.bind", 16, 3, None), rcode::REFUSED),
             (query(0, "a.test", 1, 1, None), rcode::REFUSED),
-            (query(rd, "a.test", 1, 1, None)[..20].to_vec(), rcode::FORMERR),
+            (
+                query(rd, "a.test", 1, 1, None)[..20].to_vec(),
+                rcode::FORMERR,
+            ),
         ] {
             let message = reply_to(&mut desk, &packet);
             assert_eq!((message.header.id, message.header.rcode()), (0xabcd, code));
             assert!(message.header.has(flag::RECURSION_AVAILABLE));
-            assert_eq!(message.header.flags & flag::OPCODE, u16::from(packet[2]) << 8 & flag::OPCODE);
+            assert_eq!(
+                message.header.flags & flag::OPCODE,
+                u16::from(packet[2]) << 8 & flag::OPCODE
+            );
         }
         let message = reply_to(&mut desk, &query(rd, "a.test", 1, 1, Some(1)));
         assert_eq!(message.header.rcode(), 0);
-        assert_eq!((message.records[0].kind, message.records[0].ttl), (kind::OPT, 1 << 24));
+        assert_eq!(
+            (message.records[0].kind, message.records[0].ttl),
+            (kind::OPT, 1 << 24)
+        );
         let mut out = Vec::new();
         for packet in [
             &query(flag::RESPONSE, "a.test", 1, 1, None)[..],

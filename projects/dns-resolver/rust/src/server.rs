@@ -330,7 +330,7 @@ impl Worker {
             }
             self.outgoing.flush(&self.shared.packets);
             // Where answers made room, more requests may be read.
-            self.streams.flush(&mut self.desk);
+            self.streams.flush(&mut self.desk, self.now_ms);
         }
     }
 
@@ -339,7 +339,9 @@ impl Worker {
         let is_due = |time_ms: &mut u64| *time_ms <= self.now_ms;
         if self.accept_again_ms.take_if(is_due).is_some() && self.drain_until_ms.is_none() {
             let flags = EventFlags::IN | EventFlags::EXCLUSIVE;
-            let watched = self.poll.watch(&self.shared.listener, Token::Listener, flags);
+            let watched = self
+                .poll
+                .watch(&self.shared.listener, Token::Listener, flags);
             if watched.is_err() {
                 self.accept_again_ms = Some(self.now_ms + ACCEPT_PAUSE_MS);
             }

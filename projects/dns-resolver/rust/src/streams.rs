@@ -59,7 +59,7 @@ impl Client {
     }
 
     fn receive(&mut self, room: &mut [u8]) {
-        match net::recv(&self.fd, room, RecvFlags::empty()) {
+        match net::recv(&self.fd, &mut *room, RecvFlags::empty()) {
             Ok((0, _)) => self.has_ended = true,
             Ok((length, _)) => self.input.extend_from_slice(&room[..length]),
             Err(Errno::AGAIN | Errno::INTR) => {}
@@ -67,8 +67,9 @@ impl Client {
         }
     }
 
-    /// Hands over all requests that are there whole.
-    fn read_requests(&mut self, id: usize, desk: &mut Desk) {
+    /// Hands over requests that are there whole, until answers have to be taken; tells whether there
+    /// were any.
+    fn read_requests(&mut self, id: usize, desk: &mut Desk) -> bool {
         let origin = Origin::Stream {
             id,
             generation: self.generation,
@@ -98,6 +99,7 @@ impl Client {
         if self.input.is_empty() {
             self.input = Vec::new(); // an idle connection keeps no room
         }
+        used > 0
     }
 
     fn flush(&mut self) {
@@ -239,8 +241,9 @@ impl Streams {
             return;
         };
         client.flush();
-        client.read_requests(id, desk);
-        client.flush();
+        while client.read_requests(id, desk) {
+            client.flush();
+        }
         let wanted = client.wanted();
         if client.watched != wanted && !client.is_over() {
             client.watched = wanted;
@@ -276,8 +279,9 @@ impl Streams {
     }
 
     /// Sends what was written in this turn, and goes on reading where that made room.
-    pub fn flush(&mut self, desk: &mut Desk) {
+    pub fn flush(&mut self, desk: &mut Desk, now_ms: u64) {
         for id in std::mem::take(&mut self.written) {
+            self.timers.set(id, now_ms + IDLE_MS);
             self.go_on(id, desk);
         }
     }

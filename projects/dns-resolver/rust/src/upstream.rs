@@ -265,8 +265,8 @@ impl Upstream {
                     self.counters.spoofed.add(1);
                 }
                 Err(Errno::AGAIN) => return None,
-                Err(Errno::INTR) => {}
-                // Of a packet that was not delivered: which one, is in a queue of its own.
+                // Interrupted, or told of a packet that was not delivered: which one, is in a queue of
+                // its own.
                 Err(_) => {}
             }
         }
@@ -579,7 +579,12 @@ mod tests {
             packet
         };
         // Another id, no response, another name, another type, a short packet, another sender.
-        for packet in [changed(0), room[..length].to_vec(), changed(13), changed(21)] {
+        for packet in [
+            changed(0),
+            room[..length].to_vec(),
+            changed(13),
+            changed(21),
+        ] {
             server.send_to(&packet, from).expect("sent");
             assert!(read_all(&mut upstream).is_empty());
         }

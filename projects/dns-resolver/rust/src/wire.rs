@@ -168,11 +168,16 @@ pub fn parse_name(text: &[u8]) -> Result<Name, &'static str> {
 /// What stands behind a backslash: three digits, or any other byte for itself.
 fn unescape(rest: &[u8]) -> Option<(u8, usize)> {
     match *rest {
-        [first @ b'0'..=b'2', second @ b'0'..=b'9', third @ b'0'..=b'9', ..] => {
+        [
+            first @ b'0'..=b'2',
+            second @ b'0'..=b'9',
+            third @ b'0'..=b'9',
+            ..,
+        ] => {
             let digits = [first, second, third];
-            let value = digits.iter().fold(0_u32, |value, digit| {
-                value * 10 + u32::from(digit - b'0')
-            });
+            let value = digits
+                .iter()
+                .fold(0_u32, |value, digit| value * 10 + u32::from(digit - b'0'));
             Some((u8::try_from(value).ok()?, 3))
         }
         [b'0'..=b'9', ..] | [] => None,
@@ -337,13 +342,7 @@ pub fn read_name(message: &[u8], start: usize, out: &mut Vec<u8>) -> Parsed<usiz
 }
 
 /// Appends the data of a record with its names uncompressed. All of it must be used.
-fn read_data(
-    message: &[u8],
-    start: usize,
-    end: usize,
-    kind: u16,
-    out: &mut Vec<u8>,
-) -> Parsed<()> {
+fn read_data(message: &[u8], start: usize, end: usize, kind: u16, out: &mut Vec<u8>) -> Parsed<()> {
     let mut at = start;
     for &field in fields(kind) {
         let next = match field {
@@ -605,13 +604,7 @@ fn plain_name_length(bytes: &[u8]) -> Parsed<usize> {
 // --- writing
 
 /// Writes what we ask a server: no recursion, and that we know EDNS.
-pub fn write_query(
-    out: &mut Vec<u8>,
-    id: u16,
-    name: &[u8],
-    kind: u16,
-    edns_size: Option<u16>,
-) {
+pub fn write_query(out: &mut Vec<u8>, id: u16, name: &[u8], kind: u16, edns_size: Option<u16>) {
     let header = Header {
         id,
         questions: 1,
@@ -767,7 +760,13 @@ pub mod tests {
         assert_eq!(&*name("a.Bc."), b"\x01a\x02Bc\0");
         assert_eq!(&*name("a\\.b.\\065\\\\"), b"\x03a.b\x02A\\\0");
         let long = format!("{}.x", "a".repeat(64));
-        let longest = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61)].join(".");
+        let longest = [
+            "a".repeat(63),
+            "b".repeat(63),
+            "c".repeat(63),
+            "d".repeat(61),
+        ]
+        .join(".");
         assert_eq!(name(&longest).len(), 255);
         for (text, why) in [
             ("", "empty name"),
@@ -805,7 +804,11 @@ pub mod tests {
         let mut out = Vec::new();
         assert_eq!(read_name(&packet, 18, &mut out), Ok(22));
         assert_eq!(out, b"\x01x\x02bc\0");
-        assert_eq!(read_name(&packet, 22, &mut out), Err(Malformed), "into itself");
+        assert_eq!(
+            read_name(&packet, 22, &mut out),
+            Err(Malformed),
+            "into itself"
+        );
         for bytes in [
             &b"\xc0\x0c"[..],
             b"\xc0\x00",
@@ -874,7 +877,10 @@ pub mod tests {
             .map(|record| Name::new(message.owner(record)))
             .collect();
         let alias = name("alias.Example.net");
-        assert_eq!(owners, [question, alias.clone(), alias, name("example.test")]);
+        assert_eq!(
+            owners,
+            [question, alias.clone(), alias, name("example.test")]
+        );
         let ttls: Vec<_> = message.records.iter().map(|record| record.ttl).collect();
         assert_eq!(ttls, [295, 55, 56, 0]);
         assert_eq!(message.data(&message.records[1]), exchange);
