@@ -37,7 +37,6 @@ type resolver struct {
 	jobs      map[question]*job
 	exchanges map[exchangeKey]*exchange
 	waiting   int
-	moved     bool // a DNAME was seen
 }
 
 // job is a question that is being resolved, and all who asked it.
@@ -181,44 +180,10 @@ func (w *work) step(q question) (part answer, next name, err error) {
 			return part, next, nil
 		}
 	}
-	if r.moved {
-		if part, next, found := w.stepDNAME(q); found {
-			return part, next, nil
-		}
-	}
 	if !w.mayAsk {
 		return part, "", errNotCached
 	}
 	return w.iterate(q)
-}
-
-// stepDNAME looks for an alias of a subtree that the name is in.
-func (w *work) stepDNAME(q question) (part answer, next name, found bool) {
-	r := w.resolver
-	for owner := q.name; owner != root; {
-		owner = owner.parent()
-		at := question{owner, typeDNAME}
-		b, found := r.cache.find(at, r.loop.now)
-		if !found || b.answers != 1 {
-			continue
-		}
-		dname := decode(at, b).records[0]
-		if dname.qtype != typeDNAME {
-			continue
-		}
-		part.records = append(part.records, dname)
-		target, fits := substitute(q.name, dname)
-		if !fits {
-			part.rcode = rcodeYXDomain
-			return part, "", true
-		}
-		part.records = append(part.records, rrset{q.name, typeCNAME, dname.ttl, [][]byte{[]byte(target)}})
-		if q.qtype == typeCNAME {
-			return part, "", true
-		}
-		return part, target.lower(), true
-	}
-	return part, "", false
 }
 
 // closestCut is the zone that is nearest to a name, of those whose servers we know.
@@ -526,7 +491,6 @@ func (r *resolver) keep(q question, f *finding) {
 	}
 	for i := range f.records {
 		set := &f.records[i]
-		r.moved = r.moved || set.qtype == typeDNAME
 		made := set.qtype == typeCNAME && i > 0 && f.records[i-1].qtype == typeDNAME
 		if !made {
 			r.keepAnswer(kindAnswer, question{set.owner, set.qtype}, &answer{records: f.records[i : i+1]})

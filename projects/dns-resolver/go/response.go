@@ -66,7 +66,7 @@ func (r *reader) read() (f finding, ok bool) {
 	if !r.readChain(&f) {
 		return f, false
 	}
-	if !f.complete && m.rcode != rcodeYXDomain {
+	if !f.complete && m.rcode != rcodeYXDomain && f.links() <= maxLinks {
 		r.readNegative(&f)
 	}
 	return f, f.complete || len(f.records) > 0
@@ -235,8 +235,9 @@ func (r *reader) readNegative(f *finding) {
 		f.soa = &rrset{record.owner, typeSOA, ttl, [][]byte{record.data}}
 		break
 	}
-	// Without a SOA record it is so for this once, if the server is one that should know.
-	if f.soa != nil || m.flags&flagAA != 0 && !r.refersSideways() {
+	// Without a SOA record it is so for this once, if the server is one that should know. Behind an
+	// alias it may mean that the server does not follow aliases.
+	if f.soa != nil || m.flags&flagAA != 0 && len(f.records) == 0 && !r.refersSideways() {
 		f.complete = true
 		f.rcode = m.rcode
 	}

@@ -172,3 +172,14 @@ func TestAnswersLargerThanAMessageFail(t *testing.T) {
 		t.Errorf("rcode %d, ttl %d", b.rcode, ttl)
 	}
 }
+
+func TestChainsWithoutEnd(t *testing.T) {
+	lines := "www.example.test. CNAME a0.example.test."
+	for i := range 20 {
+		lines += "| a" + itoa(i) + ".example.test. CNAME a" + itoa(i+1) + ".example.test."
+	}
+	f, ok := reading(t, "example.test.", "www.example.test.", &message{flags: flagAA, answer: section(t, lines), authority: section(t, "example.test. SOA")})
+	if !ok || f.complete || f.soa != nil || f.links() <= maxLinks {
+		t.Errorf("got %+v, %v", f, ok)
+	}
+}

@@ -222,9 +222,10 @@ func (f *front) answerAll(count int) {
 			hits++
 		}
 	}
-	f.batch.send(f.fd)
+
 	f.server.counters.queries.Add(int64(count))
 	f.server.counters.hits.Add(hits)
+	f.batch.send(f.fd)
 }
 
 // answerOne puts the answer into the slot of its question, if there is one already.
