@@ -231,7 +231,7 @@ pub const Reader = struct {
     /// One argument: bare text, and parts in quotes, which end the argument.
     fn splitArgument(self: *Reader, line: []const u8, start: usize) Error!usize {
         var at = start;
-        while (at < line.len and !isBlank(line[at])) {
+        while (at < line.len and !endsWord(line[at])) {
             switch (line[at]) {
                 '"', '\'' => |quote| {
                     at = try self.splitQuoted(line, at + 1, quote);
@@ -272,6 +272,11 @@ pub const Reader = struct {
             }
         }
         return self.fail("unbalanced quotes in request");
+    }
+
+    /// Other blanks than these are part of a word, as redis has it.
+    fn endsWord(byte: u8) bool {
+        return byte == ' ' or byte == '\t' or byte == '\r' or byte == '\n';
     }
 
     fn isBlank(byte: u8) bool {
