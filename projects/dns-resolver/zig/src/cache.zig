@@ -121,7 +121,10 @@ const native_endian = @import("builtin").cpu.arch.endian();
 
 pub const Cache = struct {
     ring: []align(unit) u8,
+    gpa: std.mem.Allocator,
+    /// As many as the entries need, so that a small cache has a small index.
     slots: []Slot,
+    slots_max: usize,
     /// Both count all bytes that ever passed; the place in the ring is what remains of a division.
     head: u64 = 0,
     tail: u64 = 0,
@@ -129,19 +132,21 @@ pub const Cache = struct {
 
     /// So many entries may be moved to the head for a new one.
     const moves_max = 64;
+    const slots_min = 1024;
 
     pub fn init(gpa: std.mem.Allocator, bytes: u64, counters: *stats.Counters) error{OutOfMemory}!Cache {
         // An entry and its slots come to a hundred bytes and more; the index is an eighth of all at most.
-        const slot_count = std.math.floorPowerOfTwo(u64, @max(bytes / 8 / @sizeOf(Slot), 64));
-        const ring_bytes = (bytes - slot_count * @sizeOf(Slot)) / unit * unit;
-        const slots = try gpa.alloc(Slot, slot_count);
+        const slots_max = std.math.floorPowerOfTwo(u64, @max(bytes / 8 / @sizeOf(Slot), slots_min));
+        const ring_bytes = (bytes - slots_max * @sizeOf(Slot)) / unit * unit;
+        const slots = try gpa.alloc(Slot, slots_min);
         @memset(slots, .{});
-        return .{ .ring = try gpa.alignedAlloc(u8, .of(u64), ring_bytes), .slots = slots, .counters = counters };
+        const ring = try gpa.alignedAlloc(u8, .of(u64), ring_bytes);
+        return .{ .gpa = gpa, .ring = ring, .slots = slots, .slots_max = slots_max, .counters = counters };
     }
 
-    pub fn deinit(self: *Cache, gpa: std.mem.Allocator) void {
-        gpa.free(self.slots);
-        gpa.free(self.ring);
+    pub fn deinit(self: *Cache) void {
+        self.gpa.free(self.slots);
+        self.gpa.free(self.ring);
     }
 
     pub fn clear(self: *Cache) void {
@@ -150,6 +155,20 @@ pub const Cache = struct {
         self.tail = 0;
         self.counters.set("cache_entries", 0);
         self.counters.set("cache_bytes", 0);
+    }
+
+    /// Has the memory fetched that `find` will look at first. Many questions are better announced than asked one by one.
+    pub fn announce(self: *const Cache, key: *const Key) void {
+        @prefetch(&self.slots[key.hash & (self.slots.len - 1)], .{});
+    }
+
+    /// Has the memory fetched that `find` will look at next.
+    pub fn announceEntry(self: *const Cache, key: *const Key) void {
+        const slot = self.slots[key.hash & (self.slots.len - 1)];
+        if (slot.place == 0) return;
+        const entry = self.ring[(@as(usize, slot.place) - 1) * unit ..].ptr;
+        @prefetch(entry, .{});
+        @prefetch(entry + std.atomic.cache_line, .{});
     }
 
     /// Finds what is known and still true.
@@ -170,6 +189,7 @@ pub const Cache = struct {
         if (self.lookUp(key)) |index| self.bury(index, self.entryOf(self.slots[index]));
         const size = std.mem.alignForward(usize, @sizeOf(Entry) + 2 * answer.ttl_places.len + key.name.len + answer.body.len, unit);
         if (size > self.ring.len / 4) return;
+        if (self.counters.cache_entries >= self.slots.len / 2) self.growIndex();
         self.makeRoom(size);
         const place = self.placeOf(self.head);
         const entry: *Entry = @ptrCast(@alignCast(self.ring[place..].ptr));
@@ -192,7 +212,7 @@ pub const Cache = struct {
         @memcpy(@constCast(entry.name()), key.name);
         @memcpy(@constCast(entry.body()), answer.body);
         self.head += size;
-        self.enter(key.hash, place);
+        self.enter(.{ .hash = key.hash, .place = @intCast(place / unit + 1) });
         self.count(.add, size);
     }
 
@@ -298,11 +318,21 @@ pub const Cache = struct {
         return at;
     }
 
-    fn enter(self: *Cache, hash: u32, place: usize) void {
+    /// Doubles the index, up to its bound; without memory for that it only gets slower.
+    fn growIndex(self: *Cache) void {
+        if (self.slots.len == self.slots_max) return;
+        const old = self.slots;
+        self.slots = self.gpa.alloc(Slot, 2 * old.len) catch return;
+        @memset(self.slots, .{});
+        for (old) |slot| if (slot.place != 0) self.enter(slot);
+        self.gpa.free(old);
+    }
+
+    fn enter(self: *Cache, slot: Slot) void {
         const mask = self.slots.len - 1;
-        var at: usize = hash & mask;
+        var at: usize = slot.hash & mask;
         while (self.slots[at].place != 0) at = (at + 1) & mask;
-        self.slots[at] = .{ .hash = hash, .place = @intCast(place / unit + 1) };
+        self.slots[at] = slot;
     }
 
     /// Empties a slot, and moves up those that would not be found any more.
@@ -328,7 +358,7 @@ test "answers are found until they end, and count down" {
     const gpa = std.testing.allocator;
     var counters: stats.Counters = .{};
     var cache: Cache = try .init(gpa, 64 << 10, &counters);
-    defer cache.deinit(gpa);
+    defer cache.deinit();
     const key: Key = .init("\x01a\x00", 1);
     const other: Key = .init("\x01a\x00", 28);
     const stored = testAnswer("\x00\x00\x00\x0adata");
@@ -350,7 +380,7 @@ test "the oldest leave first, unless they are used" {
     const gpa = std.testing.allocator;
     var counters: stats.Counters = .{};
     var cache: Cache = try .init(gpa, 64 << 10, &counters);
-    defer cache.deinit(gpa);
+    defer cache.deinit();
     var body: [900]u8 = @splat(0);
     const used: Key = .init("\x04used\x00", 1);
     cache.put(&used, &testAnswer(&body), 1000, 0);

@@ -84,6 +84,20 @@ fn runAll(gpa: std.mem.Allocator, shared: *Shared, why: *failure.Failure) failur
 /// Where a reply goes.
 const Target = union(enum) { datagram: *const net.Address, client: *Client };
 
+/// A packet as far as it is understood before the cache is asked.
+const Question = struct {
+    request: Request,
+    verdict: request_file.Verdict,
+    lowered: [wire.name_bytes_max]u8,
+    key: Key,
+
+    fn read(self: *Question, packet: []const u8) void {
+        self.verdict = self.request.read(packet);
+        if (self.verdict != .ask) return;
+        self.key = .init(wire.lower(&self.lowered, self.request.name()), self.request.type);
+    }
+};
+
 /// A question that waits for its answer.
 const Pending = struct {
     waiter: resolve.Waiter = .{ .deliver = Worker.onAnswer },
@@ -118,6 +132,8 @@ pub const Worker = struct {
     incoming: *net.Batch(batch_count, incoming_bytes),
     outgoing: *net.Batch(batch_count, outgoing_bytes),
     outgoing_count: usize = 0,
+    /// Of one batch.
+    questions: []Question,
     large: []u8,
     pending_memory: std.heap.MemoryPool(Pending) = .empty,
     pending_count: usize = 0,
@@ -142,6 +158,7 @@ pub const Worker = struct {
             .incoming = try gpa.create(net.Batch(batch_count, incoming_bytes)),
             .outgoing = try gpa.create(net.Batch(batch_count, outgoing_bytes)),
             .large = try gpa.alloc(u8, wire.message_bytes_max),
+            .questions = try gpa.alloc(Question, batch_count),
         };
         self.incoming.init();
         self.outgoing.init();
@@ -215,43 +232,44 @@ pub const Worker = struct {
 
     // --- questions ---
 
+    /// Serves what has arrived. The memory that the answers of a batch lie in is fetched all at the same time.
     fn takeDatagrams(self: *Worker) void {
+        const cache = &self.resolver.cache;
         for (0..batches_per_turn) |_| {
             const count = self.incoming.receive(self.front.datagrams);
-            for (0..count) |i| self.takePacket(self.incoming.taken(i), .{ .datagram = &self.incoming.addresses[i] });
+            const questions = self.questions[0..count];
+            for (questions, 0..) |*question, i| {
+                question.read(self.incoming.taken(i));
+                if (question.verdict == .ask) cache.announce(&question.key);
+            }
+            for (questions) |*question| if (question.verdict == .ask) cache.announceEntry(&question.key);
+            for (questions, self.incoming.addresses[0..count]) |*question, *address| self.take(question, .{ .datagram = address });
             self.flush();
             if (count < batch_count) return;
         }
     }
 
-    /// Answers a packet from the cache, or begins to look for the answer.
     pub fn takePacket(self: *Worker, packet: []const u8, target: Target) void {
-        var request: Request = undefined;
-        switch (request.read(packet)) {
-            .drop => {},
-            .refuse => |rcode| {
-                self.counters.add("queries", 1);
-                self.reply(&request, &.{ .rcode = rcode }, target);
-            },
-            .ask => {
-                self.counters.add("queries", 1);
-                self.takeQuestion(&request, target);
-            },
-        }
+        var question: Question = undefined;
+        question.read(packet);
+        self.take(&question, target);
     }
 
-    fn takeQuestion(self: *Worker, request: *const Request, target: Target) void {
+    /// Answers a question from the cache, or begins to look for the answer.
+    fn take(self: *Worker, question: *const Question, target: Target) void {
+        if (question.verdict == .drop) return;
+        self.counters.add("queries", 1);
+        const request = &question.request;
+        if (question.verdict == .refuse) return self.reply(request, &.{ .rcode = question.verdict.refuse }, target);
         const now_ms = self.resolver.now_ms;
-        var lowered: [wire.name_bytes_max]u8 = undefined;
-        const name = wire.lower(&lowered, request.name());
-        const key: Key = .init(name, request.type);
-        if (self.resolver.cache.find(&key, now_ms) orelse self.resolver.cache.find(&.init(name, Key.nxdomain), now_ms)) |entry| {
+        const cache = &self.resolver.cache;
+        if (cache.find(&question.key, now_ms) orelse cache.find(&.init(question.key.name, Key.nxdomain), now_ms)) |entry| {
             self.counters.add("hits", 1);
             return self.reply(request, &entry.answer(now_ms), target);
         }
         if (!request.wantsRecursion()) return self.reply(request, &.{ .rcode = wire.Rcode.refused }, target);
         self.counters.add("misses", 1);
-        self.ask(request, &key, target) catch self.reply(request, &.{ .rcode = wire.Rcode.servfail }, target);
+        self.ask(request, &question.key, target) catch self.reply(request, &.{ .rcode = wire.Rcode.servfail }, target);
     }
 
     fn ask(self: *Worker, request: *const Request, key: *const Key, target: Target) error{ Busy, OutOfMemory }!void {
