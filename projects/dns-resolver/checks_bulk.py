@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
+from os.path import commonpath
 
 import dns.name
 import dns.rdata
@@ -130,11 +131,17 @@ def statistics(ended: Ended) -> tuple[int, str]:
     return int(found[1]), found[2].decode()
 
 
+def tail(one: str, other: str) -> str:
+    """Return a line from shortly before the place where it differs from another."""
+    same = len(commonpath([one, other]))
+    return one if same < 100 else f"{one[:40]}...{one[same - 40 : same + 200]}"
+
+
 def same_lines(expected: Sequence[str], got: Sequence[str]) -> None:
     """Fail unless all lines are right."""
     equal("number of lines", len(expected), len(got))
     wrong = [(right, line) for right, line in zip(expected, got, strict=True) if right != line]
-    first = f"expected {wrong[0][0][:300]!r}, got {wrong[0][1][:300]!r}" if wrong else ""
+    first = f"expected {tail(*wrong[0])!r}, got {tail(*reversed(wrong[0]))!r}" if wrong else ""
     expect(not wrong, f"{len(wrong)} of {len(expected)} lines, first: {first}")
 
 

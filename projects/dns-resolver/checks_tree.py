@@ -101,7 +101,8 @@ EXTRA: dict[str, str] = {
 UNBOUND_APART = frozenset(
     {f"c{links}.chain.alpha." for links in range(12, 21)}
     | {"www.hop11.delta.", "www.hop12.alpha.", "www.hop13.beta.", "www.hop14.gamma."}
-    | {"www.lame-to-parent.alpha.", "www.dead-all.alpha.", "www.dead-and-lame.alpha.", "none.dead-and-lame.alpha."}
+    | {"www.lame-to-parent.alpha.", "www.dead-all.alpha."}
+    | {f"{label}.dead-{which}.alpha." for label in ("www", "none") for which in ("one", "and-lame")}
 )
 """It follows any number of links, takes a referral of a zone to itself for an answer, and waits long for the dead."""
 
