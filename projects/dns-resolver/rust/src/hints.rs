@@ -151,13 +151,12 @@ impl Hints {
         if text == b"@" {
             return Ok(self.origin.clone());
         }
-        let why = |why: &str| format!("{}: {why}", shown(text));
-        let mut wire = parse_name(text).map_err(why)?.to_ascii_lowercase();
+        let mut wire = parse_name(text)?.to_ascii_lowercase();
         if !text.ends_with(b".") && self.origin.len() > 1 {
             wire.pop();
             wire.extend_from_slice(&self.origin);
             if wire.len() > crate::wire::MAX_NAME_BYTES {
-                return Err(why("name longer than 255 bytes"));
+                return Err("name longer than 255 bytes".to_owned());
             }
         }
         Ok(wire)

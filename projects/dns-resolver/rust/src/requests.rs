@@ -433,7 +433,13 @@ mod tests {
             assert_eq!(message.owner(records[1]), &*name("wWw.EXAMPLE.test"));
         }
         assert_eq!(desk.counters.hits.get(), 2);
-        assert!(desk.resolver.cache.reply(&question, kind::A, 1).is_some());
+        let now_ms = desk.resolver.now_ms;
+        assert!(
+            desk.resolver
+                .cache
+                .reply(&question, kind::A, now_ms)
+                .is_some()
+        );
     }
 
     #[test]
