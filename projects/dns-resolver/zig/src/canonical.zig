@@ -27,7 +27,7 @@ pub fn nameReason(err: NameError) []const u8 {
         error.LabelTooLong => "label longer than 63 bytes",
         error.NameTooLong => "name longer than 255 bytes",
         error.EmptyLabel => "empty label",
-        error.BadEscape => "bad escape in a name",
+        error.BadEscape => "bad escape",
     };
 }
 
@@ -182,6 +182,19 @@ pub fn writeName(writer: *Writer, name: []const u8) Writer.Error!void {
         try writer.writeByte('.');
     }
 }
+
+/// Prints a name as `writeName` does.
+pub fn shown(name: []const u8) Shown {
+    return .{ .name = name };
+}
+
+const Shown = struct {
+    name: []const u8,
+
+    pub fn format(self: Shown, writer: *Writer) Writer.Error!void {
+        return writeName(writer, self.name);
+    }
+};
 
 fn writeType(writer: *Writer, kind: u16) Writer.Error!void {
     for (known) |entry| if (entry.type == kind) return writer.writeAll(entry.name);

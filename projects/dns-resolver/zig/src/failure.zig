@@ -9,7 +9,7 @@ pub const Error = error{ Failed, OutOfMemory };
 pub const ExitCode = enum(u8) { machine = 1, bad_request = 2 };
 
 /// How much of an offending value a message repeats.
-const shown_bytes = 100;
+const shown_bytes = 60;
 
 pub const Failure = struct {
     exit_code: ExitCode = .machine,
@@ -110,7 +110,7 @@ const Quoted = struct {
         for (shown) |byte| {
             if (byte == '"') try writer.writeAll("\\\"") else try escapeByte(writer, byte);
         }
-        try writer.writeAll(if (shown.len < self.value.len) "...\"" else "\"");
+        try writer.writeAll(if (shown.len < self.value.len) "\"..." else "\"");
     }
 };
 
@@ -138,5 +138,5 @@ test "values are escaped and cut" {
     var buffer: [2 * shown_bytes]u8 = undefined;
     try std.testing.expectEqualStrings("\"a\\nb\\x1b\\\"\"", try std.fmt.bufPrint(&buffer, "{f}", .{quoted("a\nb\x1b\"")}));
     const long: [shown_bytes + 1]u8 = @splat('z');
-    try std.testing.expectEqualStrings("\"" ++ long[0..shown_bytes] ++ "...\"", try std.fmt.bufPrint(&buffer, "{f}", .{quoted(&long)}));
+    try std.testing.expectEqualStrings("\"" ++ long[0..shown_bytes] ++ "\"...", try std.fmt.bufPrint(&buffer, "{f}", .{quoted(&long)}));
 }

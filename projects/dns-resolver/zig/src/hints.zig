@@ -23,6 +23,7 @@ const Parser = struct {
     path: []const u8,
     why: *failure.Failure,
     line: usize = 0,
+    first_server_line: usize = 0,
     origin: wire.Name = .root,
     owner: ?wire.Name = null,
     servers: std.ArrayList(wire.Name) = .empty,
@@ -38,14 +39,15 @@ const Parser = struct {
         if (words.peek() == null) return;
         if (text[0] == '$') return self.parseDirective(&words);
         if (text[0] != ' ' and text[0] != '\t') self.owner = try self.parseName(words.next().?);
-        const owner = self.owner orelse return self.fail("a record without an owner", .{});
+        const owner = self.owner orelse return self.fail("a record without a name", .{});
         const kind = while (words.next()) |word| {
             if (isTtl(word) or std.ascii.eqlIgnoreCase(word, "IN")) continue;
             break word;
         } else return self.fail("a record without a type", .{});
-        const data = words.next() orelse return self.fail("a record without data", .{});
-        if (words.next()) |word| return self.fail("{f} behind the record", .{failure.quoted(word)});
-        try self.addRecord(&owner, kind, data);
+        if (!isKnown(kind)) return self.fail("{f} is not a type that hints have: NS, A, AAAA", .{failure.quoted(kind)});
+        const data = words.next();
+        if (data == null or words.next() != null) return self.fail("a record of type {s} wants one word of data", .{kind});
+        try self.addRecord(&owner, kind, data.?);
     }
 
     fn parseDirective(self: *Parser, words: *std.mem.TokenIterator(u8, .any)) failure.Error!void {
@@ -62,18 +64,25 @@ const Parser = struct {
         return std.ascii.isDigit(word[0]);
     }
 
+    fn isKnown(kind: []const u8) bool {
+        for ([_][]const u8{ "NS", "A", "AAAA" }) |known| if (std.ascii.eqlIgnoreCase(known, kind)) return true;
+        return false;
+    }
+
     fn addRecord(self: *Parser, owner: *const wire.Name, kind: []const u8, data: []const u8) failure.Error!void {
-        switch (canonical.parseType(kind) orelse return self.fail("unknown type {f}", .{failure.quoted(kind)})) {
+        switch (canonical.parseType(kind).?) {
             Type.ns => {
                 const name = try self.parseName(data);
-                if (owner.length == 1) try self.servers.append(self.arena, name);
+                if (owner.length != 1) return;
+                if (self.servers.items.len == 0) self.first_server_line = self.line;
+                try self.servers.append(self.arena, name);
             },
             Type.a, Type.aaaa => |number| {
                 const ip = net.Ip.parse(data);
-                if (ip == null or ip.?.is4() != (number == Type.a)) return self.fail("bad address {f}", .{failure.quoted(data)});
+                if (ip == null or ip.?.is4() != (number == Type.a)) return self.fail("{f} is not an address of type {s}", .{ failure.quoted(data), kind });
                 try self.addresses.append(self.arena, .{ .name = owner.*, .ip = ip.? });
             },
-            else => return self.fail("type {f} is not for hints", .{failure.quoted(kind)}),
+            else => unreachable, // refused before
         }
     }
 
@@ -106,8 +115,11 @@ fn parse(arena: std.mem.Allocator, text: []const u8, path: []const u8, reach: ne
         const index = cut.findName(address.name.slice()) orelse continue;
         if (reach.includes(address.ip)) cut.addAddress(index, address.ip);
     }
-    if (parser.servers.items.len == 0) return parser.fail("the end, and no name server of the root", .{});
-    if (cut.server_count == 0) return parser.fail("the end, and no name server of the root with an address that we can reach", .{});
+    if (parser.servers.items.len == 0) return parser.fail("no usable server: no NS record of the root", .{});
+    if (cut.server_count == 0) {
+        parser.line = parser.first_server_line;
+        return parser.fail("no usable server: no address for {f}", .{canonical.shown(parser.servers.items[0].slice())});
+    }
     return cut;
 }
 
@@ -133,16 +145,16 @@ test "hints" {
     try std.testing.expectEqual(2, cut.server_count);
     try std.testing.expect(cut.servers[1].eql(.of4(.{ 10, 0, 0, 2 })));
     for ([_][2][]const u8{
-        .{ "", "h: line 1: the end, and no name server of the root" },
-        .{ ". NS a.\n", "h: line 1: the end, and no name server of the root with an address that we can reach" },
-        .{ ". NS a.\na. A 10.0.0\n", "h: line 2: bad address \"10.0.0\"" },
-        .{ ". NS a.\na. AAAA 10.0.0.1\n", "h: line 2: bad address \"10.0.0.1\"" },
-        .{ "\n NS a.\n", "h: line 2: a record without an owner" },
+        .{ "", "h: line 1: no usable server: no NS record of the root" },
+        .{ ". NS a.\n", "h: line 1: no usable server: no address for a." },
+        .{ ". NS a.\na. A 10.0.0\n", "h: line 2: \"10.0.0\" is not an address of type A" },
+        .{ ". NS a.\na. AAAA 10.0.0.1\n", "h: line 2: \"10.0.0.1\" is not an address of type AAAA" },
+        .{ "\n NS a.\n", "h: line 2: a record without a name" },
         .{ ". IN 5\n", "h: line 1: a record without a type" },
-        .{ ". NS\n", "h: line 1: a record without data" },
-        .{ ". NS a. b\n", "h: line 1: \"b\" behind the record" },
-        .{ ". BOGUS a.\n", "h: line 1: unknown type \"BOGUS\"" },
-        .{ ". MX a.\n", "h: line 1: type \"MX\" is not for hints" },
+        .{ ". NS\n", "h: line 1: a record of type NS wants one word of data" },
+        .{ ". NS a. b\n", "h: line 1: a record of type NS wants one word of data" },
+        .{ ". BOGUS a.\n", "h: line 1: \"BOGUS\" is not a type that hints have: NS, A, AAAA" },
+        .{ ". MX a.\n", "h: line 1: \"MX\" is not a type that hints have: NS, A, AAAA" },
         .{ "$X y\n", "h: line 1: unknown directive \"$X\"" },
         .{ ". NS a..b.\n", "h: line 1: empty label: \"a..b.\"" },
     }) |row| {

@@ -83,7 +83,6 @@ pub const Request = struct {
         if (wire.read16(self.question, self.question.len - 2) != wire.class_in) return .{ .refuse = Rcode.refused };
         return switch (self.type) {
             Type.none, Type.opt => .{ .refuse = Rcode.formerr },
-
             else => |kind| if (wire.isMeta(kind)) .{ .refuse = Rcode.notimp } else .ask,
         };
     }

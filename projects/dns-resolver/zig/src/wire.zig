@@ -13,6 +13,7 @@ pub const opt_bytes = 11;
 pub const class_in: u16 = 1;
 
 pub const Type = struct {
+    pub const none: u16 = 0;
     pub const a: u16 = 1;
     pub const ns: u16 = 2;
     pub const cname: u16 = 5;
@@ -25,8 +26,6 @@ pub const Type = struct {
     pub const dname: u16 = 39;
     pub const opt: u16 = 41;
     pub const ds: u16 = 43;
-
-    pub const none: u16 = 0;
 };
 
 pub const Rcode = struct {
