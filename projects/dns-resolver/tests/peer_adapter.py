@@ -64,19 +64,34 @@ remote-control:
     control-enable: no
 """
 
-CONTRACT = "our contract asks for another code, or for none"
 DIFFERS: dict[str, str] = {
-    "usage/*,counters/*,end/*,listen/*,bulk/*,spoof/counted,options/*": "its options, signals and counters are its own",
-    "refused/*,malformed/*,silence/*,edns/*,flags/*": CONTRACT,
-    "limits/*,retries/*": "it bounds and retries by rules of its own",
-    "upstream/*": "it joins, numbers and asks by rules of its own",
-    "only-server/*,one-server-of-two/*": "it remembers failing servers for minutes",
-    "tcp*,size/*": "its limits of TCP and UDP are its own",
-    "cache/*": "it keeps failures and expires records by rules of its own",
-    "spoof/*,poison/*,hurt/*": "it asks again, or over TCP, where the lanes wait",
-    "aliases/c1*,chains-over-zones/*": "it follows one link less over zones, and any number in one message",
-}
-"""Filled with what was seen, glob by glob."""
+    "usage/*,bulk/*,counters/*,spoof/counted": "its options and counters are its own, and it has no bulk mode",
+    "end/sigterm-waits-*,end/drain-timeout,end/second-signal-*,end/nothing-was-logged-*": "it ends at once",
+    "refused/any,refused/axfr,refused/ixfr,refused/opcode-notify,tcp/refusals": "it answers ANY, and refuses transfers",
+    "refused/class-any": "it answers for any class",
+    "refused/nothing-cached-without-rd,flags/rd-0-asks-nobody": "where snooping is allowed it asks for RD=0 too",
+    "malformed/question-missing,malformed/many-questions,malformed/name-*,malformed/no-type,malformed/half-*,malformed/no-class,"
+    "malformed/label-*,malformed/pointer-*,malformed/answer-promised,malformed/authority-promised,malformed/two-opt,"
+    "mutations/*": "its FORMERR repeats the malformed question",
+    "malformed/opt-option-that-is-cut": "it does not look at options that it does not know",
+    "size/0/*,tcp/answers-are-whole-*": "it answers FORMERR to an EDNS size of 0",
+    "tcp/at-most-1000-connections": "it has half as many in this configuration",
+    "upstream/every-query-is-sound": "it sets DO",
+    "cache/failures-are-not-kept-long": "it remembers failing servers for minutes",
+    "one-server-of-two/silent,one-server-of-two/nobody-*,only-server/silent,only-server/nobody-*": "it tries for half a minute",
+    "one-server-of-two/refers-*,only-server/refers-*": "it takes a referral to the zone itself for an answer",
+    "hopeless/www.lame-to-parent.*": "as above",
+    "hopeless/www.dead-all.*,lame/*.dead-*": "it tries for half a minute",
+    "retries/*,limits/thousand-*,tcp-upstream/never-answers,tcp-upstream/length-that-lies": "as above",
+    "limits/delegation-steps": "it follows any number of delegations",
+    "limits/twelve-*,aliases/c1?.*,aliases/c20.*,chains-over-zones/www.hop1?.*,zone/chain.alpha.,zone/hop1?.*":
+        "it follows any number of aliases in one message",
+    "spoof/wrong-*,spoof/name-one-letter-off,spoof/not-a-response,spoof/other-opcode,spoof/query-of-our-own":
+        "a packet with the right id, address and port ends its waiting, whatever else is wrong in it",
+    "hurt/a-of-*,hurt/cname-rdata-longer-*,hurt/soa-cut,hurt/dname-to-itself,hurt/mutated-answers":
+        "it passes on records that are malformed inside",
+}  # fmt: skip
+"""What was seen, and why it is so."""
 CONFIGURED: dict[str, tuple[str, str]] = {
     "one-port": ("upstream/ids-and-ports-are-hard-to-guess",
                  "outgoing-port-avoid: 0-65535\n    outgoing-port-permit: 40000-40003"),
