@@ -56,6 +56,7 @@ BAD_USAGE: dict[str, tuple[list[str], str]] = {
     "unknown-option-with-value": ([*LISTEN, "--nosuch=5"], "--nosuch"),
     "single-dash": ([*LISTEN, "-x"], "-x"),
     "stray-word": ([*LISTEN, "stray"], "stray"),
+    "listen-missing": (["--threads", "1"], "--listen"),
     "listen-without-value": (["--listen"], "--listen"),
     "listen-empty": (["--listen", ""], "--listen"),
     "listen-no-port": (["--listen", "127.0.0.1"], "127.0.0.1"),

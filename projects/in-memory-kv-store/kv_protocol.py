@@ -79,7 +79,7 @@ PAYLOADS: dict[str, bytes] = {
     "inline/high-bytes": b"SET k \xff\xfe\r\nGET k\r\n",
     "inline/bad-hex": b'SET k "\\xZZ\\x4"\r\nGET k\r\n',
     "inline/nul": b"ECHO a\x00b\r\nPING\r\n",
-    "inline/vertical-tab": b"ECHO a\x0bb\x0c\r\n\x0bECHO \"q\"\x0b\r\nPING\r\n",
+    "inline/vertical-tab": b'ECHO a\x0bb\x0c\r\n\x0bECHO "q"\x0b\r\nPING\r\n',
     "inline/mixed-with-frames": b"PING\r\n*1\r\n$4\r\nPING\r\nPING\r\n*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\n",
     "inline/longest": b"ECHO " + b"x" * (LINE_LIMIT - 1000) + b"\r\nPING\r\n",
     "inline/too-big": b"x" * (LINE_LIMIT + 1000),
@@ -132,7 +132,7 @@ PAYLOADS: dict[str, bytes] = {
     "frame/empty-arguments": b"*3\r\n$3\r\nSET\r\n$0\r\n\r\n$0\r\n\r\n*2\r\n$3\r\nGET\r\n$0\r\n\r\n",
     "frame/lf-only": b"*1\n$4\nPING\n",
     "frame/good-before-bad": encode_all([command("SET", "k", "v"), command("GET", "k")]) + b"*1\r\n$x\r\nPING\r\n",
-    "frame/bad-inline-after-good": b"*1\r\n$4\r\nPING\r\nGET \"\r\n*1\r\n$4\r\nPING\r\n",
+    "frame/bad-inline-after-good": b'*1\r\n$4\r\nPING\r\nGET "\r\n*1\r\n$4\r\nPING\r\n',
     "frame/nothing-after-bad": b"*1\r\n$x\r\n" + encode(command("SET", "k", "v")) * 100,
     "frame/reply-as-command": b"+OK\r\n-ERR\r\n:1\r\n",
     "frame/quit": encode(command("PING")) + encode(command("QUIT")) + encode(command("PING")),
@@ -343,7 +343,9 @@ def mutate(data: bytes, rng: random.Random) -> bytes:
         if draw == 0:
             changed[place] = rng.randrange(256)
         elif draw == 1:
-            changed[place : place + 1] = rng.choice([b"*", b"$", b"\r", b"\n", b"\r\n", b"-", b"0", b"9", b"\x00", b" ", b'"'])
+            changed[place : place + 1] = rng.choice(
+                [b"*", b"$", b"\r", b"\n", b"\r\n", b"-", b"0", b"9", b"\x00", b" ", b'"']
+            )
         elif draw == 2:
             del changed[place : place + rng.randint(1, 4)]
         elif draw == 3:

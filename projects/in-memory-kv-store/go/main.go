@@ -20,11 +20,10 @@ const slug = "in-memory-kv-store"
 
 const manual = `in-memory-kv-store: a store of keys and values in memory that speaks the protocol of Redis
 
-usage: in-memory-kv-store [options]
+usage: in-memory-kv-store --listen ADDRESS [options]
        in-memory-kv-store --check-aof PATH
 
   --listen ADDRESS           HOST:PORT, port 0 for any free one, or unix:PATH; may be given again
-                             (default 127.0.0.1:6379)
   --threads N                threads that do the work (default 1)
   --maxmemory BYTES          most memory for keys, values, tables and buffers of clients; k, m, g are
                              thousands, kb, mb, gb are 1024s (default 0: no limit)

@@ -36,7 +36,6 @@ const (
 	mostClients      = 1_000_000
 	mostDrainSeconds = 86_400
 	longestUnixPath  = 107
-	defaultListen    = "127.0.0.1:6379"
 )
 
 // parseOptions reads --name value and --name=value.
@@ -69,10 +68,8 @@ func parseOptions(arguments []string) (*options, error) {
 			return nil, err
 		}
 	}
-	if len(o.listen) == 0 {
-		address, err := parseListen(defaultListen)
-		o.listen = append(o.listen, address)
-		return o, err
+	if len(o.listen) == 0 && o.checkLog == "" {
+		return nil, badRequest("--listen is missing (see --help)")
 	}
 	return o, nil
 }

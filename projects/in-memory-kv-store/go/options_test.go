@@ -36,15 +36,9 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-func TestWithoutAddress(t *testing.T) {
-	o, err := parseOptions(nil)
-	if err != nil || len(o.listen) != 1 || o.listen[0].text != defaultListen {
-		t.Errorf("got %+v, %v", o, err)
-	}
-}
-
 func TestBadUsageIsRefused(t *testing.T) {
 	for _, test := range []struct{ arguments, want string }{
+		{"", "--listen is missing"},
 		{"--listen", "--listen needs a value"},
 		{"--listen=", "--listen needs a value"},
 		{"--listen nowhere", "not HOST:PORT"},
