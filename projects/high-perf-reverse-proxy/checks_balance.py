@@ -8,7 +8,7 @@ import time
 from collections import Counter
 
 from checks_framing import same_body
-from proxy_arena import REGISTRY, Arena, Failed, Setup, equal, expect, get, post, post_chunked, timely
+from proxy_arena import REGISTRY, Arena, Late, Setup, equal, expect, get, post, post_chunked, timely
 from proxy_backend import Exchange, Handler, raw, response
 from proxy_program import Program
 from proxy_wire import Client
@@ -131,16 +131,19 @@ async def least_even(arena: Arena) -> None:
 async def least_fills(arena: Arena) -> None:
     """When one backend has finished its three, it gets the next three."""
     gate = Gate(arena)
-    await gate.send(9)
+    clients = await gate.send(9)
     equal("held by each", [3, 3, 3], gate.held())
     gate.open[1].set()
-    await asyncio.sleep(0.15)
+    answered = [asyncio.ensure_future(client.response(seconds=15)) for client in clients]
+    async with asyncio.timeout(10):
+        while sum(one.done() for one in answered) < 3:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
     gate.open[1].clear()
     await gate.send(3)
     equal("held by each", [3, 6, 3], gate.held())
     for event in gate.open:
         event.set()
-    await asyncio.sleep(0.1)
+    await asyncio.gather(*answered)
 
 
 @REGISTRY.check("least-connections/one-slow", LEAST)
@@ -180,7 +183,7 @@ async def least_after_errors(arena: Arena) -> None:
     leaving = Gate(arena)
     for client in await leaving.send(4):
         client.reset()
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.5)
     gate = Gate(arena)
     await gate.send(9)
     held = gate.held()
@@ -469,9 +472,12 @@ async def eject_only(arena: Arena) -> None:
 async def eject_returns(arena: Arena) -> None:
     """After --fail-timeout the backend is tried again."""
     path = arena.target(response(b""))
+    began = time.monotonic()
     equal("statuses", [502, 502, 502, 503], await statuses(arena, path, 4))
     arena.backend.up()
-    equal("status before the time-out", [503], await statuses(arena, path, 1))
+    before = await statuses(arena, path, 1)
+    timely(time.monotonic() - began < 1, "the oracle itself was held up")
+    equal("status before the time-out", [503], before)
     await asyncio.sleep(1.2)
     equal("statuses after it", [200, 200], await statuses(arena, path, 2))
 
@@ -537,17 +543,27 @@ async def eject_all(arena: Arena) -> None:
 
 # --- active checks ---
 
-HEALTH = ("--health-path", "/up", "--health-interval", "0.15", "--health-timeout", "0.15", "--rise", "2", "--fall", "3")
-ACTIVE = (*HEALTH, "--max-fails", "1000000")
+HEALTH = ("--health-path", "/up", "--health-interval", "0.15", "--rise", "2", "--fall", "3")
+ACTIVE = (*HEALTH, "--health-timeout", "0.6", "--max-fails", "1000000")
+PATIENT_ACTIVE = (*HEALTH, "--health-timeout", "10", "--max-fails", "1000000")
+"""No probe fails because the oracle is late."""
+GOOD = response(b"ok")
+BAD = response(b"", status=b"500 Internal Server Error")
+TOLD_SECONDS = 10.0
+"""How long to wait for what must happen; nothing is said about how soon it does."""
 
 
 class Health:
-    """The health path of the backends, answered as told."""
+    """The health path of the backends, answered as told, and every answer counted."""
 
     def __init__(self, arena: Arena) -> None:
         """Let all be healthy."""
-        self.answers = [response(b"ok")] * len(arena.backends)
+        self.answers = [GOOD] * len(arena.backends)
         self.asked: list[list[float]] = [[] for _ in arena.backends]
+        self.given: list[list[bytes]] = [[] for _ in arena.backends]
+        """What each probe was told; nothing where it was left waiting."""
+        self.scripts: dict[int, list[bytes]] = {}
+        """Answers for the next probes of a backend, whenever they come."""
         self.slow: set[int] = set()
         for index, backend in enumerate(arena.backends):
             backend.handlers[b"/up"] = functools.partial(self.handler, index)
@@ -555,69 +571,86 @@ class Health:
     async def handler(self, index: int, exchange: Exchange) -> None:
         """Answer a probe."""
         self.asked[index].append(time.monotonic())
-        if index in self.slow:
-            await asyncio.sleep(0.5)
         await exchange.body()
-        await exchange.send(self.answers[index])
+        if index in self.slow:
+            self.given[index].append(b"")
+            await exchange.wire.until_end(30)
+            exchange.over = True
+            return
+        script = self.scripts.get(index)
+        answer = script.pop(0) if script else self.answers[index]
+        self.given[index].append(answer)
+        await exchange.send(answer)
+
+    async def probes(self, index: int, number: int) -> None:
+        """Wait until so many probes have come."""
+        async with asyncio.timeout(TOLD_SECONDS):
+            while len(self.asked[index]) < number:  # noqa: ASYNC110 - what it waits for happens in another program
+                await asyncio.sleep(0.01)
 
 
-async def in_time(arena: Arena, path: bytes, wanted: set[int], seconds: float) -> float:
-    """Wait until exactly these backends get requests; return how long that took."""
-    began = time.monotonic()
+async def traffic_at(arena: Arena, path: bytes, wanted: set[int]) -> None:
+    """Ask until exactly these backends get requests, and none fails at another one."""
     seen: set[int] = set()
-    while time.monotonic() - began < seconds:
+    began = time.monotonic()
+    while time.monotonic() - began < TOLD_SECONDS:
         before = [len(backend.got(path)) for backend in arena.backends]
-        for _ in range(len(arena.backends) * 2):
-            got = await arena.get(path)
-            expect(got.status in (200, 503), f"status {got.status} while a backend changes")
+        found = set(await statuses(arena, path, len(arena.backends) * 2))
+        expect(found <= {200, 502, 503}, f"statuses {sorted(found)} while a backend changes")
         now = [len(backend.got(path)) for backend in arena.backends]
         seen = {index for index, (a, b) in enumerate(zip(before, now, strict=True)) if b > a}
-        if seen == wanted:
-            return time.monotonic() - began
+        if seen == wanted and 502 not in found:
+            return
         await asyncio.sleep(0.02)
-    raise Failed(f"expected traffic at backends {sorted(wanted)} within {seconds:g} s, got it at {sorted(seen)}")
+    raise Late(f"expected traffic at backends {sorted(wanted)} in the end, got it at {sorted(seen)}")
 
 
 async def health_ejects(how: str, arena: Arena) -> None:
     """Three bad probes take a backend out, two good ones bring it back."""
     health, path = Health(arena), arena.target(response(b"x"))
-    await in_time(arena, path, {0, 1, 2}, 2)
+    await traffic_at(arena, path, {0, 1, 2})
+    before = len(health.given[1])
     if how == "slow":
         health.slow.add(1)
     elif how == "refuses":
         arena.backends[1].down()
     else:
         health.answers[1] = {
-            "500": response(b"", status=b"500 Internal Server Error"),
+            "500": BAD,
             "404": response(b"", status=b"404 Not Found"),
             "garbage": b"garbage\r\n\r\n",
         }[how]
-    took = await in_time(arena, path, {0, 2}, 4)
-    timely(took > 0.2 or how == "refuses", f"ejected after {took:.2f} s: before three probes could have failed")
+    await traffic_at(arena, path, {0, 2})
+    failed = len(health.given[1]) - before
+    expect(failed >= 3 or how == "refuses", f"out after {failed} bad probes, expected 3")
+    before = len(health.given[1])
     health.slow.clear()
-    health.answers[1] = response(b"ok")
+    health.answers[1] = GOOD
     arena.backends[1].up()
-    await in_time(arena, path, {0, 1, 2}, 4)
+    await traffic_at(arena, path, {0, 1, 2})
+    good = health.given[1][before:].count(GOOD)
+    expect(good >= 2, f"back after {good} good probes, expected 2")
 
 
 for _how in ("500", "404", "slow", "refuses", "garbage"):
     REGISTRY.add(
         f"health/ejects-{_how}",
         functools.partial(health_ejects, _how),
-        Setup(f"h-{_how}", ACTIVE, backends=3, fresh=True),
+        Setup(f"h-{_how}", (*(ACTIVE if _how == "slow" else PATIENT_ACTIVE), "--retries", "0"), backends=3, fresh=True),
+        40,
     )
 
 
-@REGISTRY.check("health/probe-is-a-sound-request", Setup("h-probe", ACTIVE, fresh=True))
+@REGISTRY.check("health/probe-is-a-sound-request", Setup("h-probe", PATIENT_ACTIVE, fresh=True))
 async def probe(arena: Arena) -> None:
-    """A probe is a GET of the path with a Host, about every interval."""
+    """A probe is a GET of the path with a Host, and they do not come faster than they should."""
     health = Health(arena)
-    await asyncio.sleep(1.3)
+    await health.probes(0, 9)
     request = await arena.backend.wait_for(b"/up")
     equal("method", b"GET", request.method)
     equal("number of Host headers", 1, len(request.all("host")))
-    number = len(health.asked[0])
-    expect(5 <= number <= 14, f"expected about 8 probes in 1.3 s at 0.15 s, got {number}")
+    took = health.asked[0][8] - health.asked[0][0]
+    timely(took >= 0.6, f"9 probes in {took:.2f} s, expected one every 0.15 s")
 
 
 @REGISTRY.check("health/off-without-path", Setup("h-off", fresh=True))
@@ -627,30 +660,29 @@ async def health_off(arena: Arena) -> None:
     equal("connections at the backend", 0, arena.backend.connections)
 
 
-@REGISTRY.check("health/all-down-is-503", Setup("h-all", ACTIVE, backends=2, fresh=True))
+@REGISTRY.check("health/all-down-is-503", Setup("h-all", PATIENT_ACTIVE, backends=2, fresh=True))
 async def health_all(arena: Arena) -> None:
-    """When every backend fails its probes, clients get 503 at once."""
+    """When every backend fails its probes, clients get 503 and no backend is asked."""
     health, path = Health(arena), arena.target(response(b"x"))
-    health.answers = [response(b"", status=b"500 No")] * 2
-    await asyncio.sleep(1.2)
+    health.answers = [BAD] * 2
+    await traffic_at(arena, path, set())
+    asked = len(arena.got(path))
     got = await arena.get(path)
     arena.error(got, 503)
     equal("Retry-After", b"1", got.get("retry-after"))
-    equal("requests at the backends", 0, len(arena.got(path)))
+    equal("requests at the backends", asked, len(arena.got(path)))
 
 
-@REGISTRY.check("health/one-bad-probe-is-forgiven", Setup("h-one", ACTIVE, fresh=True))
+@REGISTRY.check("health/one-bad-probe-is-forgiven", Setup("h-one", PATIENT_ACTIVE, fresh=True))
 async def health_forgives(arena: Arena) -> None:
-    """Two bad probes in a row eject nobody with --fall 3."""
+    """Two bad probes in a row, and then a good one, eject nobody with --fall 3."""
     health, path = Health(arena), arena.target(response(b"x"))
-    for _ in range(3):
-        for answer in (response(b"", status=b"500 No"), response(b"ok")):
-            health.answers[0] = answer
-            probes = len(health.asked[0])
-            async with asyncio.timeout(3):
-                while len(health.asked[0]) < probes + 2:
-                    equal("status", 200, (await arena.get(path)).status)
-                    await asyncio.sleep(0.02)
+    health.scripts[0] = [BAD, BAD, GOOD] * 4
+    async with asyncio.timeout(TOLD_SECONDS):
+        while health.scripts[0]:
+            equal("status", 200, (await arena.get(path)).status)
+            await asyncio.sleep(0.02)
+    equal("status", 200, (await arena.get(path)).status)
 
 
 # --- time-outs of connecting ---

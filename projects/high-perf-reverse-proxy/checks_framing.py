@@ -543,6 +543,8 @@ BACKEND_CLOSES = {
     "http10": (b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nabc", "close"),
     "http10-kept-open": (b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nabc", "keep"),
     "without-a-word": (response(b"abc"), "close"),
+    "half": (response(b"abc"), "half-close"),
+    "half-until-close": (b"HTTP/1.1 200 OK\r\n\r\nabc", "half-close"),
 }
 for _name, (_answer, _then) in BACKEND_CLOSES.items():
     REGISTRY.add(f"keep-alive/backend-closes-{_name}", functools.partial(backend_closes, _answer, _then), PLAIN)
@@ -577,7 +579,7 @@ async def pool_size(arena: Arena) -> None:
     """With --pool-size 2, ten busy connections become two idle ones."""
     path = arena.target(pieces((response(b"x"), 0.2)))
     await asyncio.gather(*(arena.get(path) for _ in range(10)))
-    await asyncio.sleep(0.3)
+    await arena.backend.closed_down_to(2)
     left = arena.backend.open_connections
     expect(1 <= left <= 2, f"expected 1 or 2 idle connections, got {left}")
 

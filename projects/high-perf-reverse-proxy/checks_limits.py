@@ -18,6 +18,7 @@ BODIES = Setup("limits-body", ("--max-body-bytes", "1000"))
 FOUR = Setup("limits-connections", ("--max-connections", "4"))
 SLACK_BYTES = 8
 """Whether the empty line counts is open; the limit is not asked closer than this."""
+ROOM_SECONDS = 5.0
 
 
 def head_of(path: bytes, size: int) -> bytes:
@@ -298,5 +299,5 @@ async def _room(arena: Arena, path: bytes) -> None:
             last = f"{got.status} {short(bytes(got.body))}"
         except Truncated as cut:
             last = str(cut)
-        timely(time.monotonic() - began < 2, f"no room 2 s after a client had left: {last}")
+        timely(time.monotonic() - began < ROOM_SECONDS, f"no room though a client had left: {last}")
         await asyncio.sleep(0.02)

@@ -8,8 +8,9 @@ workload; before it stand clients on raw sockets. The report is OUT/report.json:
     {"checks": [{"name": "area/what", "failure": null | "expected ..., got ...", "seconds": 0.1}], "texts": {...}}
 
 `texts` holds the body of each error response and the line of each usage error, which must be the same in every lane.
-A check that failed for its time, on a machine that may be busy, is asked once more when nothing else runs; then
-`first_look` keeps what it said before. Exit code 0 whenever the report was written, whatever the program did.
+A check that failed for its time, on a machine that may be busy, is asked three times more when nothing else runs, and
+must then be good each time; `first_look` keeps what it said before. Exit code 0 whenever the report was written,
+whatever the program did.
 
 The checks are in the modules checks_*; proxy_wire reads and writes HTTP on sockets, proxy_backend is the scripted
 backend, proxy_program starts things, proxy_arena runs checks. Needs nginx (Debian's nginx-light), h11 and websockets.
@@ -32,6 +33,7 @@ import checks_faults
 import checks_framing
 import checks_headers
 import checks_limits
+import checks_mutation
 import checks_service
 import checks_smuggling
 import checks_streaming
@@ -42,6 +44,7 @@ MODULES = (
     checks_framing,
     checks_headers,
     checks_smuggling,
+    checks_mutation,
     checks_differential,
     checks_balance,
     checks_faults,

@@ -254,6 +254,13 @@ class Backend:
             raise TimeoutError(f"the backend got {what} for {target.decode()} within {seconds:g} s") from None
         return found[0]
 
+    async def closed_down_to(self, number: int, seconds: float = SECONDS) -> None:
+        """Wait until no more connections than these are open; whoever asks looks how many there are."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.open_connections > number:  # noqa: ASYNC110 - as above
+                    await asyncio.sleep(POLL_SECONDS)
+
 
 class Hole:
     """A port whose accept queue is full, so that a connection to it neither opens nor fails."""

@@ -147,6 +147,19 @@ class Program:
         """Return the peak resident memory of the program and its children, 0 where it has ended."""
         return sum(_status_kib(pid, "VmHWM") for pid in self._family()) * 1024
 
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that the program and its children have used."""
+        total = 0
+        for pid in self._family():
+            with contextlib.suppress(OSError):
+                fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+                total += int(fields[11]) + int(fields[12])
+        return total / os.sysconf("SC_CLK_TCK")
+
+    def open_files(self) -> int:
+        """Return how many descriptors the program and its children hold."""
+        return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in self._family())
+
     def _family(self) -> list[int]:
         family = [self.process.pid]
         for pid in family:

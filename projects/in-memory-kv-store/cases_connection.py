@@ -44,6 +44,8 @@ HELLO 1
 HELLO abc
 HELLO 2 FOO
 HELLO 2 SETNAME
+HELLO 2 AUTH other secret
+@kind HELLO 2 AUTH default any
 @kind HELLO 2 SETNAME me
 CLIENT GETNAME
 

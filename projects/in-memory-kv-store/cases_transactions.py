@@ -53,6 +53,13 @@ SET a 1
 EXEC
 EXISTS a
 
+[refused-inside]
+MULTI
+SHUTDOWN NOSAVE
+SET a 1
+EXEC
+EXISTS a
+
 [nested]
 MULTI
 MULTI

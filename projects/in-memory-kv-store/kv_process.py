@@ -56,6 +56,7 @@ BAD_USAGE: dict[str, tuple[list[str], str]] = {
     "unknown-option-with-value": ([*LISTEN, "--nosuch=5"], "--nosuch"),
     "single-dash": ([*LISTEN, "-x"], "-x"),
     "stray-word": ([*LISTEN, "stray"], "stray"),
+    "listen-missing": (["--threads", "1"], "--listen"),
     "listen-without-value": (["--listen"], "--listen"),
     "listen-empty": (["--listen", ""], "--listen"),
     "listen-no-port": (["--listen", "127.0.0.1"], "127.0.0.1"),
@@ -342,8 +343,8 @@ def drain_pipeline(lab: Lab) -> None:
 def shutdown_command(lab: Lab) -> None:
     """SHUTDOWN NOSAVE ends with exit code 0; other arguments are refused as redis refuses them."""
     with lab.pair() as pair:
-        pair.same("SHUTDOWN", "FOO")
-        pair.same("SHUTDOWN", "NOSAVE", "FOO")
+        for line in ("FOO", "NOSAVE FOO", "ABORT", "ABORT FOO", "ABORT NOW", "SAVE NOSAVE"):
+            pair.same("SHUTDOWN", *line.split())
     for words in (["SHUTDOWN"], ["SHUTDOWN", "NOSAVE"], ["shutdown", "nosave"]):
         with lab.own_lane() as lane, lane.client() as client:
             client.send(encode(command(*words)))

@@ -5,11 +5,14 @@ What redis answers to the same bytes, and whether it closes the connection then,
 
 from __future__ import annotations
 
+import contextlib
+import random
 import socket
 import time
 from functools import partial
 
 from kv_checks import CheckError, Checks, Lab, check_reply, expect, expect_equal
+from kv_picks import Picker, stream
 from kv_servers import Server
 from kv_wire import Client, command, encode, encode_all, shown
 
@@ -76,6 +79,7 @@ PAYLOADS: dict[str, bytes] = {
     "inline/high-bytes": b"SET k \xff\xfe\r\nGET k\r\n",
     "inline/bad-hex": b'SET k "\\xZZ\\x4"\r\nGET k\r\n',
     "inline/nul": b"ECHO a\x00b\r\nPING\r\n",
+    "inline/vertical-tab": b'ECHO a\x0bb\x0c\r\n\x0bECHO "q"\x0b\r\nPING\r\n',
     "inline/mixed-with-frames": b"PING\r\n*1\r\n$4\r\nPING\r\nPING\r\n*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\n",
     "inline/longest": b"ECHO " + b"x" * (LINE_LIMIT - 1000) + b"\r\nPING\r\n",
     "inline/too-big": b"x" * (LINE_LIMIT + 1000),
@@ -106,6 +110,7 @@ PAYLOADS: dict[str, bytes] = {
     "frame/word-for-bulk": b"*2\r\n$3\r\nGET\r\nkey\r\n",
     "frame/plus-for-bulk": b"*1\r\n+PING\r\n",
     "frame/nul-for-bulk": b"*1\r\n\x00\r\n",
+    "frame/nul-for-dollar": b"*1\r\n\x004\r\nPING\r\n",
     "frame/newline-for-bulk": b"*1\r\n\r\n",
     "frame/high-byte-for-bulk": b"*1\r\n\xff\r\n",
     "frame/nested": b"*1\r\n*1\r\n$4\r\nPING\r\n",
@@ -127,6 +132,7 @@ PAYLOADS: dict[str, bytes] = {
     "frame/empty-arguments": b"*3\r\n$3\r\nSET\r\n$0\r\n\r\n$0\r\n\r\n*2\r\n$3\r\nGET\r\n$0\r\n\r\n",
     "frame/lf-only": b"*1\n$4\nPING\n",
     "frame/good-before-bad": encode_all([command("SET", "k", "v"), command("GET", "k")]) + b"*1\r\n$x\r\nPING\r\n",
+    "frame/bad-inline-after-good": b'*1\r\n$4\r\nPING\r\nGET "\r\n*1\r\n$4\r\nPING\r\n',
     "frame/nothing-after-bad": b"*1\r\n$x\r\n" + encode(command("SET", "k", "v")) * 100,
     "frame/reply-as-command": b"+OK\r\n-ERR\r\n:1\r\n",
     "frame/quit": encode(command("PING")) + encode(command("QUIT")) + encode(command("PING")),
@@ -317,3 +323,56 @@ def latency_after_idle(lab: Lab) -> None:
     middle = sorted(waits)[len(waits) // 2]
     if middle > 0.02:
         raise CheckError(f"two small commands take {middle * 1000:.1f} ms after a pause: Nagle or a polling loop")
+
+
+MUTABLE = {
+    "GET": 2, "APPEND": 2, "MSET": 1, "INCRBY": 1, "LPUSH": 2, "RPUSH": 2, "LRANGE": 3, "LPOP": 1, "HSET": 2, "HGET": 2,
+    "SADD": 2, "SREM": 1, "SCARD": 2, "ZADD": 2, "ZRANGE": 2, "ZSCORE": 2, "ECHO": 1, "PING": 1, "DEL": 1, "STRLEN": 1,
+}  # fmt: skip
+"""Commands that stay harmless, and free of the clock, whatever happens to their bytes."""
+MUTATIONS = 150
+STREAMS_MUTATED = 3
+
+
+def mutate(data: bytes, rng: random.Random) -> bytes:
+    """Change, insert, drop or double a few bytes."""
+    changed = bytearray(data)
+    for _ in range(rng.randint(1, 3)):
+        place = rng.randrange(len(changed))
+        draw = rng.randrange(5)
+        if draw == 0:
+            changed[place] = rng.randrange(256)
+        elif draw == 1:
+            changed[place : place + 1] = rng.choice(
+                [b"*", b"$", b"\r", b"\n", b"\r\n", b"-", b"0", b"9", b"\x00", b" ", b'"']
+            )
+        elif draw == 2:
+            del changed[place : place + rng.randint(1, 4)]
+        elif draw == 3:
+            changed[place:place] = changed[place : place + rng.randint(1, 20)]
+        else:
+            del changed[place:]
+        if not changed:
+            return data
+    return bytes(changed)
+
+
+def mutated_streams(number: int, lab: Lab) -> None:
+    """Pipelines with damaged bytes are answered as redis answers them, to the byte, and leave the same data."""
+    with lab.pair() as pair:
+        picker = Picker(f"mutated {number}", keys=2, members=8)
+        for _ in range(MUTATIONS):
+            data = mutate(encode_all(stream(MUTABLE, picker, picker.rng.randint(1, 8))), picker.rng)
+            answers = []
+            for server in pair.servers:
+                with server.client() as client:
+                    client.send_lenient(data)
+                    with contextlib.suppress(OSError):
+                        client.sock.shutdown(socket.SHUT_WR)
+                    answers.append(client.until_closed(client.timeout_seconds))
+            expect_equal(f"answer to {shown(data)} and the end", answers[1], answers[0])
+        pair.compare()
+
+
+for stream_number in range(1, STREAMS_MUTATED + 1):
+    checks.add(f"protocol/mutated-streams-{stream_number}", partial(mutated_streams, stream_number))

@@ -194,7 +194,6 @@ DIFFERS: dict[str, dict[str, str]] = {
         "poison/stale-connection-race-post": "closes without a status when a reused connection ends",
         "truncation/until-close-reset,truncation/http10-client": "ends in an orderly way where no length was promised",
         "limits/head-*,limits/body-*,limits/connect*,limits/target-*": OWN_LIMITS,
-        "streaming/server-sent-events": "gathers what comes in the same moments",
         "tunnel/backend-half-closes": "a tunnel ends with its backend",
         "drain/*,live/ends-well": "its soft stop leaves idle clients alone",
         among("smuggling", HAPROXY_TAKES): LENIENT,

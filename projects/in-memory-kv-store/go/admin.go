@@ -47,19 +47,27 @@ func cmdReset(c *call) {
 	c.out.simple("RESET")
 }
 
+var shutdownWords = []string{"SAVE", "NOSAVE", "NOW", "FORCE", "ABORT"}
+
 func cmdShutdown(c *call) {
+	seen := map[string]bool{}
 	for _, word := range c.args[1:] {
-		switch {
-		case equalFold(word, "ABORT"):
-			c.out.fail("ERR No shutdown in progress.")
-			return
-		case !equalFold(word, "NOSAVE") && !equalFold(word, "SAVE") && !equalFold(word, "NOW") && !equalFold(word, "FORCE"):
+		at := slices.IndexFunc(shutdownWords, func(known string) bool { return equalFold(word, known) })
+		if at < 0 {
 			c.out.fail(textSyntax)
 			return
 		}
+		seen[shutdownWords[at]] = true
 	}
-	c.client.closing = true
-	c.server.shutdown()
+	switch {
+	case seen["SAVE"] && seen["NOSAVE"], seen["ABORT"] && len(seen) > 1:
+		c.out.fail(textSyntax)
+	case seen["ABORT"]:
+		c.out.fail("ERR No shutdown in progress.")
+	default:
+		c.client.closing = true
+		c.server.shutdown()
+	}
 }
 
 func cmdHello(c *call) {
@@ -77,7 +85,11 @@ func cmdHello(c *call) {
 	}
 	for i := 2; i < len(c.args); i++ {
 		switch {
-		case equalFold(c.args[i], "AUTH") && i+2 < len(c.args): // there is no password: any is right
+		case equalFold(c.args[i], "AUTH") && i+2 < len(c.args): // one user, without a password: any is right
+			if string(c.args[i+1]) != "default" {
+				c.out.fail("WRONGPASS invalid username-password pair or user is disabled.")
+				return
+			}
 			i += 2
 		case equalFold(c.args[i], "SETNAME") && i+1 < len(c.args):
 			i++

@@ -230,4 +230,3 @@ func (l *appendLog) close(now int64) error {
 	}
 	return l.file.Close()
 }
-

@@ -282,4 +282,3 @@ func checkLog(path string) (string, error) {
 	}
 	return fmt.Sprintf("ok, %d commands\n", commands), nil
 }
-

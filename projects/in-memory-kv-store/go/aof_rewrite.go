@@ -219,12 +219,13 @@ func cmdRewriteLog(c *call) {
 	switch {
 	case c.log == nil:
 		// Redis writes a file also when nothing is logged; here there is no path to write to.
-		c.out.fail("ERR the append-only file is off (--appendonly)")
+		c.out.fail("ERR there is no append-only file (see --appendonly)")
 	case c.log.rewrite != nil:
 		c.out.fail("ERR Background append only file rewriting already in progress")
 	default:
 		if err := c.log.startRewrite(); err != nil {
-			c.out.fail("ERR Can't execute an AOF background rewriting: " + errorText(err))
+			fmt.Fprintf(os.Stderr, "%s: rewrite failed: %v\n", escape(c.log.path), cause(err))
+			c.out.fail("ERR Can't execute an AOF background rewriting. Please check the server logs for more information.")
 			return
 		}
 		c.log.wake()

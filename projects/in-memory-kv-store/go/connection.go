@@ -430,4 +430,3 @@ func (l *loop) sendMore(cl *client) {
 		l.setInterest(cl)
 	}
 }
-

@@ -169,4 +169,3 @@ func (l *loop) welcome(fd int, peer unix.Sockaddr, from *listener) {
 	target.lock.Unlock()
 	target.wake()
 }
-

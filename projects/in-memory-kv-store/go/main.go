@@ -20,7 +20,7 @@ const slug = "in-memory-kv-store"
 
 const manual = `in-memory-kv-store: a store of keys and values in memory that speaks the protocol of Redis
 
-usage: in-memory-kv-store --listen HOST:PORT [options]
+usage: in-memory-kv-store --listen ADDRESS [options]
        in-memory-kv-store --check-aof PATH
 
   --listen ADDRESS           HOST:PORT, port 0 for any free one, or unix:PATH; may be given again

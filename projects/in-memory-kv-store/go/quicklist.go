@@ -515,4 +515,3 @@ func (l *list) removeEqualFromTail(m *arena, text []byte, limit uint64) (removed
 	l.count -= removed
 	return removed
 }
-

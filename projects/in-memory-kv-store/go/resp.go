@@ -132,7 +132,7 @@ func (p *parser) number(data []byte) (value int64, state lineState) {
 	for at := first; at < len(data)-1 && at < first+shortNumber; at++ {
 		digit := data[at] - '0'
 		if digit > 9 {
-			if data[at] == '\r' && at > first && (data[first] != '0' || at == first+1) {
+			if data[at] == '\r' && at > first && (data[first] != '0' || at == first+1) && data[p.position] != 0 {
 				p.position = at + 2
 				return value, lineGood
 			}

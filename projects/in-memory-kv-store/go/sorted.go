@@ -271,4 +271,3 @@ func (z *zset) between(m *arena, lowest, highest scoreBound, skip, limit int64, 
 	}
 	return found
 }
-

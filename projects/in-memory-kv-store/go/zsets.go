@@ -409,4 +409,3 @@ func cmdZRangeByScore(c *call) {
 		c.answerNode(node, withScores)
 	}
 }
-

@@ -320,13 +320,19 @@ impl Streak {
 /// Longer than any status line needs to be for a verdict.
 const STATUS_BYTES: usize = "HTTP/1.1 200".len();
 
-/// Whether an answer is 2xx or 3xx, once enough of it has come.
+/// Whether an answer is 2xx or 3xx, as soon as enough of it has come.
 fn judge_answer(answer: &[u8]) -> Option<bool> {
+    let is_http = answer
+        .iter()
+        .zip(b"HTTP/1.")
+        .all(|(byte, wanted)| byte == wanted);
+    if !is_http {
+        return Some(false);
+    }
     let status = answer.get(..STATUS_BYTES)?;
     Some(matches!(
-        status,
-        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0' | b'1', b' ', b'2' | b'3', tens, ones]
-            if tens.is_ascii_digit() && ones.is_ascii_digit()
+        &status["HTTP/1.".len()..],
+        [b'0' | b'1', b' ', b'2' | b'3', tens, ones] if tens.is_ascii_digit() && ones.is_ascii_digit()
     ))
 }
 
@@ -532,6 +538,7 @@ pub mod tests {
         assert_eq!(judge_answer(b"HTTP/1.0 302 Found"), Some(true));
         assert_eq!(judge_answer(b"HTTP/1.1 404 Not Found"), Some(false));
         assert_eq!(judge_answer(b"garbage\r\n\r\n.."), Some(false));
+        assert_eq!(judge_answer(b"garb"), Some(false));
     }
 
     #[test]

@@ -279,12 +279,20 @@ pub fn time(call: &mut Call<'_>) -> Outcome {
 }
 
 pub fn shutdown(call: &mut Call<'_>) -> Outcome {
-    for word in call.args.from(1) {
-        match word.to_ascii_lowercase().as_slice() {
-            b"nosave" | b"save" | b"now" | b"force" => {}
-            b"abort" => return Err(Refusal::Text("ERR No shutdown in progress.")),
-            _ => return Err(SYNTAX),
-        }
+    const WORDS: [&[u8]; 5] = [b"save", b"nosave", b"now", b"force", b"abort"];
+    let mut seen = [false; WORDS.len()];
+    for given in call.args.from(1) {
+        let found = WORDS
+            .iter()
+            .position(|word| given.eq_ignore_ascii_case(word));
+        seen[found.ok_or(SYNTAX)?] = true;
+    }
+    let [saves, saves_not, .., aborts] = seen;
+    if (saves && saves_not) || (aborts && seen[..WORDS.len() - 1].contains(&true)) {
+        return Err(SYNTAX);
+    }
+    if aborts {
+        return Err(Refusal::Text("ERR No shutdown in progress."));
     }
     call.session.is_closing = true;
     call.server.wants_shutdown = true;
@@ -294,7 +302,7 @@ pub fn shutdown(call: &mut Call<'_>) -> Outcome {
 pub fn bgrewriteaof(call: &mut Call<'_>) -> Outcome {
     if !call.store.log.is_on() {
         return Err(Refusal::Text(
-            "ERR there is no append-only file: start with --appendonly PATH",
+            "ERR there is no append-only file (see --appendonly)",
         ));
     }
     if call.store.log.is_rewriting() {
@@ -308,8 +316,8 @@ pub fn bgrewriteaof(call: &mut Call<'_>) -> Outcome {
         return Ok(());
     }
     aof::start_rewrite(call.store).map_err(|error| {
-        let text = format!("ERR Can't execute an AOF background rewriting: {error}");
-        Refusal::Made(text.into_bytes())
+        eprintln!("the rewrite of the log: {error}");
+        Refusal::Text("ERR Can't execute an AOF background rewriting. Please check the server logs for more information.")
     })?;
     let text = "Background append only file rewriting started";
     call.out.simple(text);

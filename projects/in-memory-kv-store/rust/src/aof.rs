@@ -329,7 +329,9 @@ impl Target {
             return;
         };
         let switched = if is_written {
-            rewrite.put_in_place(&self.path).map_err(|error| reason(&error))
+            rewrite
+                .put_in_place(&self.path)
+                .map_err(|error| reason(&error))
         } else {
             Err("the child could not write it".into())
         };
@@ -339,7 +341,10 @@ impl Target {
             }
             Err(text) => {
                 rewrite.remove_file();
-                eprintln!("append-only file {}: the rewrite failed: {text}", self.path.display());
+                eprintln!(
+                    "append-only file {}: the rewrite failed: {text}",
+                    self.path.display()
+                );
             }
         }
     }
@@ -402,7 +407,11 @@ impl Syncer {
             for file in due {
                 let error = file.sync_data().err();
                 if let Some(error) = &error {
-                    eprintln!("append-only file {}: fsync: {}", path.display(), reason(error));
+                    eprintln!(
+                        "append-only file {}: fsync: {}",
+                        path.display(),
+                        reason(error)
+                    );
                 }
                 let number = error.map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO));
                 shared.error_number.store(number, Ordering::Relaxed);

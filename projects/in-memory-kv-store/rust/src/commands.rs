@@ -202,6 +202,8 @@ pub const ADMIN: u32 = 16;
 const AT_ONCE: u32 = 32;
 /// A PING tells that writes are refused, as in Redis.
 const IS_PING: u32 = 64;
+/// Refused in a transaction.
+const NOT_IN_MULTI: u32 = 128;
 
 const NO_KEYS: (i32, i32, i32) = (0, 0, 0);
 const ONE_KEY: (i32, i32, i32) = (1, 1, 1);
@@ -226,7 +228,7 @@ const fn command(
 }
 
 #[rustfmt::skip] // one line a command
-pub static COMMANDS: [Command; 118] = [
+pub static COMMANDS: [Command; 117] = [
     command("APPEND", 3, WRITE | GROWS | FAST, ONE_KEY, strings::append),
     command("BGREWRITEAOF", 1, ADMIN, NO_KEYS, admin::bgrewriteaof),
     command("CLIENT", -2, ADMIN, NO_KEYS, admin::client),
@@ -314,7 +316,7 @@ pub static COMMANDS: [Command; 118] = [
     command("SETEX", 4, WRITE | GROWS, ONE_KEY, strings::setex),
     command("SETNX", 3, WRITE | GROWS | FAST, ONE_KEY, strings::setnx),
     command("SETRANGE", 4, WRITE | GROWS, ONE_KEY, strings::setrange),
-    command("SHUTDOWN", -1, ADMIN, NO_KEYS, admin::shutdown),
+    command("SHUTDOWN", -1, ADMIN | NOT_IN_MULTI, NO_KEYS, admin::shutdown),
     command("SINTER", -2, READ, ALL_KEYS, sets::sinter),
     command("SISMEMBER", 3, READ | FAST, ONE_KEY, sets::sismember),
     command("SMEMBERS", 2, READ, ONE_KEY, sets::smembers),
@@ -325,7 +327,6 @@ pub static COMMANDS: [Command; 118] = [
     command("SREM", -3, WRITE | FAST, ONE_KEY, sets::srem),
     command("SSCAN", -3, READ, ONE_KEY, sets::sscan),
     command("STRLEN", 2, READ | FAST, ONE_KEY, strings::strlen),
-    command("SUBSTR", 4, READ, ONE_KEY, strings::getrange),
     command("SUNION", -2, READ, ALL_KEYS, sets::sunion),
     command("TIME", 1, FAST, NO_KEYS, admin::time),
     command("TOUCH", -2, READ | FAST, ALL_KEYS, keys::touch),
@@ -554,9 +555,14 @@ fn unknown(session: &mut Session, args: Args<'_>) -> Refusal {
     Refusal::Made(parts.concat())
 }
 
-/// Refuses what the memory or the disk has no room for.
+/// Refuses what a transaction, the memory or the disk has no room for.
 fn admit(engine: &mut Engine, session: &Session, command: &Command) -> Outcome {
     let queued = session.transaction.as_ref();
+    if queued.is_some() && command.has(NOT_IN_MULTI) {
+        return Err(Refusal::Text(
+            "ERR Command not allowed inside a transaction",
+        ));
+    }
     let is_exec = command.name == "EXEC";
     let flags = command.flags | queued.filter(|_| is_exec).map_or(0, |queued| queued.flags);
     if engine.store.max_memory > 0 {

@@ -39,11 +39,10 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 const MANUAL: &str = "\
 in-memory-kv-store: an in-memory store that speaks the protocol of Redis 7.0 (RESP2)
 
-usage: in-memory-kv-store [--listen ADDRESS]... [options]
+usage: in-memory-kv-store --listen ADDRESS [options]
        in-memory-kv-store --check-aof PATH
 
   --listen ADDRESS       HOST:PORT (port 0: any free one) or unix:PATH; may be given again
-                         (default 127.0.0.1:6379)
   --threads N            threads that serve clients (default 1); more than one share the
                          store behind a lock
   --maxmemory BYTES      evict or refuse beyond this; units k, kb, m, mb, g, gb

@@ -103,9 +103,7 @@ pub fn parse_options(arguments: impl IntoIterator<Item = OsString>) -> Result<Re
         return Ok(Request::CheckLog(path));
     }
     if options.addresses.is_empty() {
-        options
-            .addresses
-            .push(Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 6379))));
+        return Err(bad_request("--listen is missing (see --help)"));
     }
     Ok(Request::Serve(options))
 }
@@ -261,6 +259,7 @@ mod tests {
         for (arguments, text) in [
             (&["--nonsense"][..], "unknown option: \"--nonsense\""),
             (&["f"], "unknown option: \"f\""),
+            (&[], "--listen is missing"),
             (&["--listen"], "--listen needs a value"),
             (&["--listen="], "--listen needs a value"),
             (&["--listen", "nowhere"], "\"nowhere\": not HOST:PORT"),

@@ -262,7 +262,7 @@ fn header(text: &[u8], marker: usize) -> Header {
             continue;
         }
         let is_canonical = at == start + 1 || (at > start && text[start] != b'0');
-        if byte == b'\r' && is_canonical && at + 1 < text.len() {
+        if byte == b'\r' && is_canonical && at + 1 < text.len() && text[marker] != 0 {
             return Header::Number(number, at + 2);
         }
         break;

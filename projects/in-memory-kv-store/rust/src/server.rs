@@ -489,7 +489,11 @@ impl Worker {
             recv(&connection.socket, self.input.as_mut_slice(), flags)
         } else {
             connection.make_room();
-            recv(&connection.socket, spare_capacity(&mut connection.input), flags)
+            recv(
+                &connection.socket,
+                spare_capacity(&mut connection.input),
+                flags,
+            )
         };
         match received {
             Ok((0, _)) => {

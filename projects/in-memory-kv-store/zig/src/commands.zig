@@ -325,11 +325,11 @@ const Name = u128;
 fn nameOf(text: []const u8) Name {
     const length: u7 = @intCast(text.len);
     const low: Name, const high: Name, const high_at: u7 = if (length >= 8)
-        .{ word(u64, text, 0), word(u64, text, length - 8), length - 8 }
+        .{ wordAt(u64, text, 0), wordAt(u64, text, length - 8), length - 8 }
     else if (length >= 4)
-        .{ word(u32, text, 0), word(u32, text, length - 4), length - 4 }
+        .{ wordAt(u32, text, 0), wordAt(u32, text, length - 4), length - 4 }
     else if (length >= 2)
-        .{ word(u16, text, 0), word(u16, text, length - 2), length - 2 }
+        .{ wordAt(u16, text, 0), wordAt(u16, text, length - 2), length - 2 }
     else if (length == 1)
         .{ text[0], 0, 0 }
     else
@@ -339,7 +339,7 @@ fn nameOf(text: []const u8) Name {
     return (low | high << (8 * high_at)) | blanks >> unused_bits;
 }
 
-fn word(comptime Word: type, text: []const u8, at: usize) Name {
+fn wordAt(comptime Word: type, text: []const u8, at: usize) Name {
     return std.mem.readInt(Word, text[at..][0..@sizeOf(Word)], .little);
 }
 

@@ -23,11 +23,11 @@ const slug = "in-memory-kv-store";
 const manual =
     \\in-memory-kv-store: an in-memory store for clients of Redis
     \\
-    \\usage: in-memory-kv-store [options]
+    \\usage: in-memory-kv-store --listen ADDRESS [options]
     \\       in-memory-kv-store --check-aof PATH
     \\
     \\  --listen ADDRESS           HOST:PORT (numeric host; port 0 is any free port) or
-    \\                             unix:PATH; may be given again (default 127.0.0.1:6379)
+    \\                             unix:PATH; may be given again
     \\  --threads N                threads that serve clients (default 1)
     \\  --maxmemory BYTES          limit of keys, values and tables; 0 is none (default);
     \\                             k, m, g are thousands, kb, mb, gb powers of 1024

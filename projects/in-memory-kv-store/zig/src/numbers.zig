@@ -84,7 +84,7 @@ pub fn parseBound(text: []const u8) ?f64 {
 
 pub fn parseExtended(text: []const u8) ?f80 {
     if (text.len >= extended_chars_max) return null;
-    const value = parseShort(text) orelse parseAny(f80, text) orelse return null;
+    const value = parseShort(text) orelse parseLong(text) orelse parseAny(f80, text) orelse return null;
     return if (isOutOfRange(f80, value, text)) null else value;
 }
 
@@ -122,6 +122,41 @@ fn parseShort(text: []const u8) ?f80 {
     if (point != null and digits.len == 1) return null;
     const divisor: f80 = @floatFromInt(powers_of_ten[decimals]);
     const value = @as(f80, @floatFromInt(mantissa)) / divisor;
+    return if (negative) -value else value;
+}
+
+const long_digits_max = 38;
+
+/// Up to 38 digits, which the standard library rounds twice for 80-bit floats: a division in whole numbers, far more
+/// digits than are kept, so that what is cut off says how to round.
+fn parseLong(text: []const u8) ?f80 {
+    const negative = text.len != 0 and text[0] == '-';
+    const digits = if (negative) text[1..] else text;
+    if (digits.len > long_digits_max + 1) return null;
+    var mantissa: u128 = 0;
+    var decimals: ?usize = null;
+    for (digits) |byte| switch (byte) {
+        '0'...'9' => {
+            mantissa = mantissa *| 10 +| (byte - '0');
+            if (decimals) |*count| count.* += 1;
+        },
+        '.' => decimals = if (decimals == null) 0 else return null,
+        else => return null,
+    };
+    if (mantissa == 0 or mantissa >= std.math.pow(u128, 10, long_digits_max)) return null;
+    const Wide = u320;
+    const scale = 192; // the quotient has 65 bits at least
+    const dividend = @as(Wide, mantissa) << scale;
+    const divisor: Wide = std.math.pow(u128, 10, decimals orelse 0);
+    const quotient = dividend / divisor;
+    const is_exact = quotient * divisor == dividend;
+    const cut_bits: u9 = @intCast(@bitSizeOf(Wide) - @clz(quotient) - 64);
+    const kept: u64 = @truncate(quotient >> cut_bits);
+    const rest = quotient & ((@as(Wide, 1) << cut_bits) - 1);
+    const half = @as(Wide, 1) << (cut_bits - 1);
+    const up = rest > half or (rest == half and (!is_exact or kept & 1 == 1));
+    const rounded: f80 = @floatFromInt(@as(u65, kept) + @intFromBool(up));
+    const value = std.math.ldexp(rounded, @as(i32, cut_bits) - scale);
     return if (negative) -value else value;
 }
 
@@ -406,6 +441,11 @@ test "80-bit floats" {
         .{ "1e30", "1000000000000000000024696061952" }, .{ "0.00000000000000001", "0.00000000000000001" },
     }) |case| try std.testing.expectEqualStrings(case[1], printExtended(&buffer, parseExtended(case[0]).?));
     try std.testing.expectEqualStrings("0.3", printExtended(&buffer, parseExtended("0.1").? + parseExtended("0.2").?));
+    try std.testing.expectEqualStrings("243.65000000000000001", printExtended(&buffer, parseExtended("241.65000000000000001").? + 2));
+    // A half of the last place rounds to even.
+    try std.testing.expectEqual(18446744073709551616, parseExtended("18446744073709551617").?);
+    try std.testing.expectEqual(18446744073709551620, parseExtended("18446744073709551619").?);
+    try std.testing.expectEqual(18446744073709551618, parseExtended("18446744073709551617.0000000000000001").?);
     for ([_][]const u8{ "", ".", "-", "1.2.3", "abc", "1 ", "nan", "1e5000" }) |text| {
         try std.testing.expectEqual(null, parseExtended(text));
     }

@@ -66,7 +66,7 @@ pub fn parse(arguments: []const [:0]const u8, arena: std.mem.Allocator, why: *fa
         if (value.len == 0) return why.bad("{s} needs a value, not an empty one", .{name});
         try set(&options, setting, value, arena, why);
     }
-    if (options.listen.items.len == 0) try options.listen.append(arena, "127.0.0.1:6379");
+    if (options.listen.items.len == 0 and options.check_path == null) return why.bad("--listen is missing (see --help)", .{});
     return options;
 }
 
@@ -135,6 +135,7 @@ test "command lines" {
         &.{"x"},                      &.{"--listen"},            &.{ "--threads", "0" },     &.{ "--threads", "x" },
         &.{ "--maxmemory", "10xb" },  &.{"--maxmemory="},        &.{ "--maxclients", "-3" }, &.{ "--drain-timeout", "-1" },
         &.{ "--appendfsync", "now" }, &.{ "--maxmemory", "-5" }, &.{"--help=1"},             &.{ "--maxmemory", "99999999999gb" },
+        &.{},
     }) |arguments| {
         try std.testing.expectError(error.Failed, parse(arguments, arena.allocator(), &why));
     }

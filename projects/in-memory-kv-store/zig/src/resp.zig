@@ -208,8 +208,9 @@ pub const Reader = struct {
             return null;
         };
         const line = if (end != 0 and rest[end - 1] == '\r') rest[0 .. end - 1] else rest[0..end];
-        self.at += end + 1;
+        // A line that is refused stays the next one: in a batch it is told after the commands before it.
         try self.splitLine(line);
+        self.at += end + 1;
         return .{ .args = self.args.items[self.first_arg..], .raw = null, .start = self.start };
     }
 
@@ -230,7 +231,7 @@ pub const Reader = struct {
     /// One argument: bare text, and parts in quotes, which end the argument.
     fn splitArgument(self: *Reader, line: []const u8, start: usize) Error!usize {
         var at = start;
-        while (at < line.len and !isBlank(line[at])) {
+        while (at < line.len and !endsWord(line[at])) {
             switch (line[at]) {
                 '"', '\'' => |quote| {
                     at = try self.splitQuoted(line, at + 1, quote);
@@ -271,6 +272,11 @@ pub const Reader = struct {
             }
         }
         return self.fail("unbalanced quotes in request");
+    }
+
+    /// Other blanks than these are part of a word, as redis has it.
+    fn endsWord(byte: u8) bool {
+        return byte == ' ' or byte == '\t' or byte == '\r' or byte == '\n';
     }
 
     fn isBlank(byte: u8) bool {
@@ -490,7 +496,8 @@ test "commands, whole and byte by byte" {
 
 test "batches" {
     const get = "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n";
-    const input = get ** 20 ++ "*2\r\n$3\r\nGET\r\n$x";
+    const ten = get ++ get ++ get ++ get ++ get ++ get ++ get ++ get ++ get ++ get;
+    const input = ten ++ ten ++ "*2\r\n$3\r\nGET\r\n$x";
     var reader: Reader = .{ .gpa = std.testing.allocator };
     defer reader.deinit();
     var batch: [batch_max]Command = undefined;
@@ -501,6 +508,18 @@ test "batches" {
     for (batch[0..10]) |command| try std.testing.expectEqualStrings(get, command.raw.?);
     try std.testing.expectEqual(0, try reader.nextBatch(input, &batch));
     try std.testing.expectError(error.Protocol, reader.nextBatch(input ++ "\r\n", &batch));
+}
+
+test "what is wrong behind a batch is told after it" {
+    for ([_][]const u8{ "get \"\r\n", "*1\r\n$x\r\n", "*x\r\n" }) |wrong| {
+        var buffer: [64]u8 = undefined;
+        const input = try std.fmt.bufPrint(&buffer, "*1\r\n$4\r\nPING\r\n{s}", .{wrong});
+        var reader: Reader = .{ .gpa = std.testing.allocator };
+        defer reader.deinit();
+        var batch: [batch_max]Command = undefined;
+        try std.testing.expectEqual(1, try reader.nextBatch(input, &batch));
+        try std.testing.expectError(error.Protocol, reader.nextBatch(input, &batch));
+    }
 }
 
 test "inline commands" {

@@ -411,7 +411,8 @@ const Worker = struct {
             },
         }
         if (got == 0) {
-            self.close(client);
+            // Replies that wait for the log leave first; the end of the input is told again.
+            if (!client.is_replying) self.close(client);
             return false;
         }
         input.filled += got;

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// Exit codes of the lane contract.
+const (
+	exitDone       = 0
+	exitMachine    = 1
+	exitBadRequest = 2
+)
+
+// failure is an error that knows the exit code it stands for.
+type failure struct {
+	exitCode int
+	text     string
+}
+
+func (f *failure) Error() string { return f.text }
+
+// badRequest reports bad usage or bad input: exit code 2.
+func badRequest(format string, arguments ...any) error {
+	return &failure{exitBadRequest, fmt.Sprintf(format, arguments...)}
+}
+
+// machineFailure reports what the machine could not give: exit code 1.
+func machineFailure(format string, arguments ...any) error {
+	return &failure{exitMachine, fmt.Sprintf(format, arguments...)}
+}
+
+// pathFailure tells a path the user got wrong from a machine that failed.
+func pathFailure(path string, err error) error {
+	cause := err
+	var pathError *fs.PathError
+	if errors.As(err, &pathError) {
+		cause = pathError.Err
+	}
+	for _, wrongPath := range []error{
+		fs.ErrNotExist, fs.ErrPermission, syscall.EISDIR, syscall.ENOTDIR,
+		syscall.ELOOP, syscall.ENAMETOOLONG, syscall.EINVAL, syscall.ENXIO,
+	} {
+		if errors.Is(err, wrongPath) {
+			return badRequest("%s: %v", escape(path), cause)
+		}
+	}
+	return machineFailure("%s: %v", escape(path), cause)
+}
+
+// shownBytes is how much of an offending value a message repeats.
+const shownBytes = 60
+
+// quoteValue puts a value in quotes, escaped and cut, so that a message stays one short line.
+func quoteValue(value string) string {
+	if len(value) <= shownBytes {
+		return strconv.QuoteToASCII(value)
+	}
+	return strconv.QuoteToASCII(value[:shownBytes]) + "..."
+}
+
+// escape makes what is not printable visible, so that a path stays on one line.
+func escape(text string) string {
+	quoted := strconv.Quote(text)
+	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+}
+
+// logLine tells the operator something, in one line. Nothing is logged per query.
+func logLine(format string, arguments ...any) {
+	text := fmt.Sprintf(format, arguments...)
+	fmt.Fprintln(os.Stderr, strings.ReplaceAll(text, "\n", " "))
+}
