@@ -138,7 +138,7 @@ def environment(record: Environment) -> str:
     if record.virtualization:
         parts.append(f"under {md.text(record.virtualization)}")
     if record.engine:
-        parts.append(f"Docker {md.text(record.engine)}")
+        parts.append(md.text(record.engine))
     isolation = record.isolation
     parts.append(f"network {md.text(isolation['network'])}, memory limit by {md.text(isolation['memory_limit'])}")
     return "; ".join([*parts, "shared CI runner" if record.ci else "own machine"])
