@@ -707,6 +707,8 @@ def _as_nobody(work: Callable[[], object]) -> str:
 
 def test_a_read_only_tree_is_one_line(roots: Roots) -> None:
     """A user who may not write gets one line, and every document stays."""
+    if os.geteuid() == 0 and any(not parent.stat().st_mode & 0o001 for parent in Path(tables.__file__).parents):
+        pytest.skip("root's checkout lies where the user nobody cannot read it")
     store(roots, fresh(roots))
     before = everything(roots)
     for path in [roots.root.parent.parent, roots.root.parent]:
