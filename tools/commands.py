@@ -122,6 +122,7 @@ def tables(*, check: bool, force: bool) -> None:
 @_task
 def report(out: str, *, browse: bool, check: bool) -> None:
     """Write the site, or only compare."""
+    from tools import cli  # noqa: PLC0415 - as above
     from tools.report import site  # noqa: PLC0415 - as above
 
     if check:
