@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tools import markdown as md
-from tools import stats, strictjson, wording
-from tools.errors import TablesError
+from tools import selftest_record, stats, wording
 from tools.report import charts, prose
 from tools.stats import Noise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from tools.report.gather import Gathered, NullRun
@@ -69,7 +68,7 @@ def method_page(found: Gathered, root: Path) -> dict[str, Any]:
     """Collect the values of its template.
 
     Raises:
-        TablesError: the record of the self-test is not one.
+        ResultError: the record of the self-test is not one.
     """
     summary = root / "SUMMARY.md"
     text = summary.read_text(encoding="utf-8", errors="replace") if summary.is_file() else ""
@@ -129,26 +128,19 @@ def selftest(path: Path) -> list[Finding]:
     """Read the numbers of the self-test, where they are kept.
 
     Raises:
-        TablesError: the file is not such a record.
+        ResultError: the file is not such a record.
     """
-    if not path.is_file():
-        return []
-    try:
-        tree = strictjson.parse(path.read_bytes())
-        return [_finding(raw) for raw in (tree["findings"] if isinstance(tree, dict) else tree)]
-    except (strictjson.StrictJsonError, KeyError, TypeError, ValueError) as error:
-        raise TablesError(
-            f"{SELFTEST}: not a record of the self-test: {error}", remedy="run: nox -s selftest"
-        ) from error
+    tree = selftest_record.read(path)
+    return [] if tree is None else [_finding(one) for one in selftest_record.findings(tree)]
 
 
-def _finding(raw: Mapping[str, Any]) -> Finding:
-    """Read one number."""
-    sign = "at least" if raw["at_least"] else "at most"
+def _finding(found: selftest_record.Finding) -> Finding:
+    """Write one number."""
+    sign = "at least" if found.at_least else "at most"
     return Finding(
-        name=str(raw["name"]),
-        value=md.significant(float(raw["value"])),
-        limit=f"{sign} {md.significant(float(raw['limit']))}",
-        ok=bool(raw["ok"]),
-        detail=str(raw.get("detail", "")),
+        name=found.name,
+        value=md.significant(found.value),
+        limit=f"{sign} {md.significant(found.limit)}",
+        ok=found.ok,
+        detail=found.detail,
     )
