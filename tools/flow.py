@@ -6,9 +6,11 @@ Everything here orders the other modules; none of it compiles, measures or compu
 from __future__ import annotations
 
 import math
+import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -151,13 +153,19 @@ def verify_all(project: Project, runner: Runner, contenders: Sequence[Contender]
 def _interview_all(
     project: Project, runner: Runner, contenders: Sequence[Contender], prepared: workloads.Prepared
 ) -> None:
-    """The oracle of servers, one lane after the other, each in a sandbox with the reference servers."""
+    """The oracle of servers, as many lanes at once as there are cores, each in a sandbox with the reference servers."""
     limits = replace(project.limits, processes=max(project.limits.processes, INTERVIEW_PROCESSES))
-    for one in contenders:
-        if one.attempt.built is not None and isinstance(one.source, Lane):
-            program = interview.program(Program(one.name, one.attempt.built), project)
-            with runner.arena([program], prepared.folder, limits) as arena:
-                one.verification = interview.interview(arena, one.attempt.source, project)
+    lanes = [one for one in contenders if one.attempt.built is not None and isinstance(one.source, Lane)]
+    at_once = len(os.sched_getaffinity(0))
+    for first in range(0, len(lanes), at_once):
+        with ExitStack() as stack:
+            begun = []
+            for one in lanes[first : first + at_once]:
+                program = interview.program(Program(one.name, one.attempt.built), project)
+                arena = stack.enter_context(runner.arena([program], prepared.folder, limits))
+                begun.append((one, interview.Interview(arena, one.attempt.source, project)))
+            for one, asked in begun:
+                one.verification = asked.hear()
 
 
 def _verify_loads(project: Project, arena: Arena, workload: str, contenders: Sequence[Contender]) -> None:
@@ -197,7 +205,7 @@ def _toolbox(project: Project, runner: Runner) -> list[Program]:
     needed = [service.packages for service in project.services] + [TOOLS[load.tool].PACKAGES for load in loads]
     apt = tuple(name for packages in needed for name in packages.apt)
     pip = tuple(name for packages in needed for name in packages.pip)
-    return [Program(TOOLBOX, attempt.built, Packages(apt, pip), beside=True)]
+    return [Program(TOOLBOX, attempt.built, Packages(apt, pip), cores="beside")]
 
 
 def measure_all(done: Benchmark, say: Say, progress: Callable[[Progress], None]) -> None:
