@@ -148,27 +148,28 @@ async def least_fills(arena: Arena) -> None:
 
 @REGISTRY.check("least-connections/one-slow", LEAST)
 async def least_slow(arena: Arena) -> None:
-    """A slow backend gets few of 200 requests from eight clients."""
-    path = arena.target()
+    """A backend that answers nothing until the others have answered all the rest gets few of eight clients' requests."""
+    path = arena.target(response(b"x"))
+    over = asyncio.Event()
+    left = 200
 
-    def taking(seconds: float) -> Handler:
-        async def handler(exchange: Exchange) -> None:
-            await asyncio.sleep(seconds)
-            await exchange.reply(b"x")
-
-        return handler
-
-    for backend, seconds in zip(arena.backends, (0.4, 0.004, 0.004), strict=True):
-        backend.handlers[path] = taking(seconds)
+    async def slow(exchange: Exchange) -> None:
+        await over.wait()
+        await exchange.reply(b"x")
 
     async def one() -> None:
+        nonlocal left
         with await arena.client() as client:
-            for _ in range(25):
+            while left:
+                left -= 1
                 await client.ask(get(path))
+        over.set()
 
+    arena.backends[0].handlers[path] = slow
     await asyncio.gather(*(one() for _ in range(8)))
-    slow, *fast = (len(backend.got(path)) for backend in arena.backends)
-    expect(slow <= 30, f"the slow backend got {slow} of 200 requests, the others {fast}")
+    waited, *answered = (len(backend.got(path)) for backend in arena.backends)
+    # Of eight requests under way it holds a third, while each of the others has as many.
+    expect(waited <= 4, f"the slow backend got {waited} of 200 requests, the others {answered}")
 
 
 @REGISTRY.check("least-connections/broken-requests-are-not-counted", LEAST)
@@ -264,7 +265,7 @@ async def hash_header_absent(arena: Arena) -> None:
     equal("status", 200, (await arena.get(naming(arena))).status)
 
 
-@REGISTRY.check("hash/minimal-movement", HASH_HEADER, 20)
+@REGISTRY.check("hash/minimal-movement", HASH_HEADER)
 async def hash_movement(arena: Arena) -> None:
     """When a backend goes down only its keys move, to all the others; when it is back, they are back."""
     path = naming(arena)
@@ -637,7 +638,6 @@ for _how in ("500", "404", "slow", "refuses", "garbage"):
         f"health/ejects-{_how}",
         functools.partial(health_ejects, _how),
         Setup(f"h-{_how}", (*(ACTIVE if _how == "slow" else PATIENT_ACTIVE), "--retries", "0"), backends=3, fresh=True),
-        40,
     )
 
 

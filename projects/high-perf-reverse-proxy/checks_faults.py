@@ -454,7 +454,7 @@ async def idle_answering(arena: Arena) -> None:
     same_body(b"slow", await arena.get(arena.target(pieces((response(b"slow"), 1.3)))))
 
 
-@REGISTRY.check("timeouts/slow-loris", Setup("loris", ("--header-timeout", "1.5")), 20)
+@REGISTRY.check("timeouts/slow-loris", Setup("loris", ("--header-timeout", "1.5")))
 async def slow_loris(arena: Arena) -> None:
     """200 clients that drip their heads hold nobody up, and all of them are turned away."""
     path = arena.target(response(b"x"))

@@ -106,7 +106,7 @@ BAD_OPTIONS: dict[str, tuple[tuple[str, ...], str]] = {
 
 async def bad_usage(args: tuple[str, ...], named: str, arena: Arena) -> None:
     """Exit code 2, nothing on stdout, one line on stderr that names what is wrong."""
-    ended = await run(arena.around.program, list(args), 8)
+    ended = await run(arena.around.program, list(args))
     equal("exit code", 2, ended.code)
     equal("stdout", b"", ended.stdout)
     lines = ended.stderr.decode("utf-8", "replace").splitlines()

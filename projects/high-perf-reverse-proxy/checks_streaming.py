@@ -225,9 +225,9 @@ async def big_request(kind: str, arena: Arena) -> None:
 
 
 for _kind in ("length", "chunked", "until-close"):
-    REGISTRY.add(f"streaming/response-{_kind}-192m", functools.partial(big_response, _kind), BULK, 40)
+    REGISTRY.add(f"streaming/response-{_kind}-192m", functools.partial(big_response, _kind), BULK, 120)
 for _kind in ("length", "chunked"):
-    REGISTRY.add(f"streaming/request-{_kind}-192m", functools.partial(big_request, _kind), BULK, 40)
+    REGISTRY.add(f"streaming/request-{_kind}-192m", functools.partial(big_request, _kind), BULK, 120)
 
 
 # --- back-pressure ---
@@ -245,7 +245,7 @@ async def stalled(wire: Wire, seconds: float = 6.0) -> int:
     return wire.sent
 
 
-@REGISTRY.check("back-pressure/client-does-not-read", STALL, 30)
+@REGISTRY.check("back-pressure/client-does-not-read", STALL, 120)
 async def client_stalls(arena: Arena) -> None:
     """A client that reads nothing stops the backend, and gets everything when it goes on."""
     started: asyncio.Queue[Wire] = asyncio.Queue()
@@ -265,7 +265,7 @@ async def client_stalls(arena: Arena) -> None:
     memory_bounded(arena, "after it went on")
 
 
-@REGISTRY.check("back-pressure/backend-does-not-read", STALL, 30)
+@REGISTRY.check("back-pressure/backend-does-not-read", STALL, 120)
 async def backend_stalls(arena: Arena) -> None:
     """A backend that reads nothing stops the client, and gets everything when it goes on."""
     go_on = asyncio.Event()
@@ -290,7 +290,7 @@ async def backend_stalls(arena: Arena) -> None:
     memory_bounded(arena, "after it went on")
 
 
-@REGISTRY.check("back-pressure/200-clients-do-not-read", STALL, 40)
+@REGISTRY.check("back-pressure/200-clients-do-not-read", STALL, 120)
 async def many_stall(arena: Arena) -> None:
     """200 such clients at once, each before a big response: memory stays bounded and others are served."""
 
@@ -312,7 +312,7 @@ async def many_stall(arena: Arena) -> None:
     same_body(b"x", await arena.get(plain))
 
 
-@REGISTRY.check("back-pressure/pipeline-of-a-client-that-does-not-read", STALL, 30)
+@REGISTRY.check("back-pressure/pipeline-of-a-client-that-does-not-read", STALL, 120)
 async def pipeline_stalls(arena: Arena) -> None:
     """A client that only asks, and never reads, is not answered into memory without end."""
     path = arena.target(response(BLOCK[:100000]))
@@ -328,7 +328,7 @@ async def pipeline_stalls(arena: Arena) -> None:
 # --- many connections ---
 
 
-@REGISTRY.check("connections/1000-idle", IDLE, 30)
+@REGISTRY.check("connections/1000-idle", IDLE, 120)
 async def thousand_idle(arena: Arena) -> None:
     """1,000 idle clients: others are served, memory is bounded, and the idle ones are served later."""
     path = arena.target(response(b"x"))
@@ -343,7 +343,7 @@ async def thousand_idle(arena: Arena) -> None:
     memory_bounded(arena, "after 1,000 clients had been served")
 
 
-@REGISTRY.check("connections/2000-short", IDLE, 30)
+@REGISTRY.check("connections/2000-short", IDLE, 120)
 async def many_short(arena: Arena) -> None:
     """2,000 connections one after another, half of them ended by a reset: none is left behind."""
     before = arena.program.open_files()
@@ -365,7 +365,7 @@ async def many_short(arena: Arena) -> None:
     expect(left <= LEFT_FILES, f"{left} more descriptors are open than before 2,000 connections")
 
 
-@REGISTRY.check("connections/waiting-is-rest", Setup("waiting", ("--pool-size", "8"), heavy=True), 30)
+@REGISTRY.check("connections/waiting-is-rest", Setup("waiting", ("--pool-size", "8"), heavy=True), 120)
 async def waiting(arena: Arena) -> None:
     """Clients and backends that wait for each other in every way there is: in the end the program does not spin."""
     over = asyncio.Event()
