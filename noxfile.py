@@ -97,8 +97,14 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def selftest(session: nox.Session) -> None:
-    """Prove the method: error rates of the verdicts, launch overhead, scaling; writes its own numbers."""
+    """Prove the method and write docs/selftest.md: wrong verdicts, overhead, scaling (-- --quick: 3 minutes)."""
     _python(session, "tools.selftest", *session.posargs)
+
+
+@nox.session
+def report(session: nox.Session) -> None:
+    """Write the report site from the results, or with `-- --check` compare it with README and results."""
+    _python(session, "invoke", "report", *session.posargs)
 
 
 def _lanes(session: nox.Session, what: str) -> None:

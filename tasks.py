@@ -43,10 +43,16 @@ def plan(_: Context, project: str = "", runner: str = "auto", json: bool = False
     commands.plan(project, runner, as_json=json)
 
 
-@task(help={"install": "install missing toolchains", "json": "print JSON"})
-def doctor(_: Context, install: bool = False, json: bool = False) -> None:
+@task(
+    help={
+        "install": "install missing toolchains",
+        "noise": "also measure identical programs for 30 seconds: is it quiet enough here?",
+        "json": "print JSON",
+    }
+)
+def doctor(_: Context, install: bool = False, noise: bool = False, json: bool = False) -> None:
     """Say whether this machine is fit to build and measure, with remedies."""
-    commands.doctor(install=install, as_json=json)
+    commands.doctor(install=install, noise=noise, as_json=json)
 
 
 @task(help={"changed_since": "only projects that a change since this revision touches"})
@@ -72,10 +78,22 @@ def tables(_: Context, check: bool = False, force: bool = False) -> None:
     commands.tables(check=check, force=force)
 
 
+@task(
+    help={
+        "out": "folder of the site (default: report)",
+        "open": "show it in the browser",
+        "check": "write nothing; fail where README, result files and site do not say the same",
+    }
+)
+def report(_: Context, out: str = "", open: bool = False, check: bool = False) -> None:  # noqa: A002 - the option's name
+    """Write the report site: static pages from the result files, readable without server and network."""
+    commands.report(out, browse=open, check=check)
+
+
 @task(help={"all": "also caches, builds and inputs: the next run starts from nothing"})
 def clean(_: Context, all: bool = False) -> None:  # noqa: A002 - the option's name
     """Remove what killed runs left: containers, volumes, images, temporary folders."""
     commands.clean(everything=all)
 
 
-namespace = Collection(new_project, list_projects, plan, doctor, matrix, validate, tables, clean)
+namespace = Collection(new_project, list_projects, plan, doctor, matrix, validate, tables, report, clean)

@@ -22,8 +22,8 @@ FIRST_HALF = {
 }  # fmt: skip
 SECOND_HALF = {
     "analysis", "checks", "documents", "fastschema", "figures", "markdown", "meaning", "overview_tables", "picture",
-    "project_tables", "record", "result", "roster", "rows", "score_tables", "selection", "splice", "strictjson",
-    "tables", "validate", "values", "wording",
+    "project_tables", "record", "report", "result", "roster", "rows", "score_tables", "selection", "selftest_record",
+    "selftest_tables", "splice", "strictjson", "tables", "validate", "values", "wording",
 }  # fmt: skip
 REGISTRIES = [
     "pypi" + ".org",

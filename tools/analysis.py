@@ -128,6 +128,13 @@ def analyse(result: Result, case: CaseResult) -> Analysis:
     )
 
 
+def null_arm(result: Result, case: CaseResult) -> NullArm | None:
+    """Measure only the noise of a case, for pages that want it of every result."""
+    names = {name for arm in result.arms.values() if arm.role == "null" and arm.of for name in (arm.name, arm.of)}
+    metric = case.metric or result.metric.name
+    return _Judge(result, case, {name: metric_by_round(case, name, metric) for name in names}).null
+
+
 class _Judge:
     """Compares two arms behind the noise gate of their case."""
 

@@ -6,10 +6,12 @@ import functools
 import json
 import shutil
 import sys
+import webbrowser
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ParamSpec
 
-from tools import caches, cli
+from tools import caches
 from tools.errors import DeadheatError
 
 P = ParamSpec("P")
@@ -20,6 +22,8 @@ def _task(action: Callable[P, None]) -> Callable[P, None]:
 
     @functools.wraps(action)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        from tools import cli  # noqa: PLC0415 - `invoke --list` answers at once
+
         if code := cli.guarded(functools.partial(action, *args, **kwargs)):
             sys.exit(code)
 
@@ -34,7 +38,7 @@ def _print(value: Any) -> None:
 @_task
 def new_project(title: str, number: str, group: str, alias: str, kind: str, languages: str) -> None:
     """Scaffold a project; see tools.scaffold."""
-    from tools import scaffold  # noqa: PLC0415 - `invoke --list` answers at once
+    from tools import cli, scaffold  # noqa: PLC0415 - as above
 
     scaffold.run(scaffold.Wish(title, number, group, alias, kind, cli.names(languages)))
 
@@ -67,11 +71,11 @@ def plan(project: str, runner: str, *, as_json: bool) -> None:
 
 
 @_task
-def doctor(*, install: bool, as_json: bool) -> None:
+def doctor(*, install: bool, noise: bool, as_json: bool) -> None:
     """Findings about this machine; a problem makes the exit code 1."""
     from tools import doctor as machine  # noqa: PLC0415 - as above
 
-    found = machine.findings(install=install)
+    found = machine.findings(install=install, noise=noise)
     if as_json:
         _print([vars(one) for one in found])
     else:
@@ -104,6 +108,7 @@ def validate() -> None:
 @_task
 def tables(*, check: bool, force: bool) -> None:
     """Rewrite the documents, or only compare."""
+    from tools import cli  # noqa: PLC0415 - as above
     from tools import tables as documents  # noqa: PLC0415 - as above
 
     if check:
@@ -112,6 +117,21 @@ def tables(*, check: bool, force: bool) -> None:
         return
     for path in documents.update(force=force):
         sys.stdout.write(f"updated {cli.relative(path)}\n")
+
+
+@_task
+def report(out: str, *, browse: bool, check: bool) -> None:
+    """Write the site, or only compare."""
+    from tools import cli  # noqa: PLC0415 - as above
+    from tools.report import site  # noqa: PLC0415 - as above
+
+    if check:
+        sys.stdout.write(f"{site.check()} tables agree: README, result files and site\n")
+        return
+    page = site.write(Path(out) if out else None)
+    sys.stdout.write(f"wrote {cli.relative(page)}\n")
+    if browse:
+        webbrowser.open(page.as_uri())
 
 
 @_task

@@ -16,6 +16,7 @@ from tools.runners import engine
 BUSY_LOAD_PER_CPU = 0.3
 FREE_BYTES = 10 << 30
 STEAL_SHARE = 0.05
+STATES = {"quiet": "ok", "usable": "note", "noisy": "problem"}
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,9 @@ class Finding:
     remedy: str = ""
 
 
-def findings(*, install: bool = False) -> list[Finding]:
-    """Everything that matters for building and measuring here; toolchains are installed only when asked."""
-    return [*_machine(), *_docker(), *_toolchains(install=install)]
+def findings(*, install: bool = False, noise: bool = False) -> list[Finding]:
+    """Everything that matters for building and measuring here; installs and measures only when asked."""
+    return [*_machine(), *_docker(), *_toolchains(install=install), *(_noise() if noise else ())]
 
 
 def _machine() -> Iterator[Finding]:
@@ -97,3 +98,15 @@ def _toolchains(*, install: bool) -> Iterator[Finding]:
             yield Finding("ok", language, toolchains.host(language).version)
         except DeadheatError as error:
             yield Finding("problem", language, error.message, error.remedy or packages.install_command(["gcc"]))
+
+
+def _noise() -> Iterator[Finding]:
+    """Half a minute of identical programs through the whole pipeline."""
+    from tools.selftest import noise  # noqa: PLC0415 - only who asks for it loads the flow
+
+    try:
+        fitness = noise.judge(noise.observe())
+    except DeadheatError as error:
+        yield Finding("problem", "noise", error.message, error.remedy or "")
+        return
+    yield Finding(STATES[fitness.level], "noise", fitness.text, fitness.remedy)

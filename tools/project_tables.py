@@ -25,11 +25,27 @@ def results(evidence: Evidence | None) -> str:
     """Write everything that one result says: cases, programs, verification, environment."""
     if evidence is None:
         return NOT_MEASURED
-    parts = [case_table(evidence, analysis) for analysis in evidence.analyses.values()]
+    parts = [glance(evidence)] if len(evidence.analyses) > 1 else []
+    parts += [case_table(evidence, analysis) for analysis in evidence.analyses.values()]
     parts += [programs(evidence), verification(evidence), provenance(evidence)]
     if evidence.stale:
         parts.append(STALE_NOTE)
     return "\n\n".join(parts)
+
+
+def glance(evidence: Evidence) -> str:
+    """Write one line a case: what a run cost each program, and who won."""
+    arms = [arm for arm in evidence.result.arms.values() if arm.role != "null"]
+    rows = []
+    for analysis in evidence.analyses.values():
+        plural = evidence.result.item.plural
+        found = [analysis.figures.get(arm.name) for arm in arms]
+        costs = [wording.cost(figures, plural) if figures else md.DASH for figures in found]
+        cells = [f"{cost} {STALE}" if arm.name in evidence.stale and cost != md.DASH else cost
+                 for arm, cost in zip(arms, costs, strict=True)]  # fmt: skip
+        job, winner = md.text(analysis.case.title), wording.outcome(analysis, evidence)
+        rows.append([job, f"`{analysis.case.name}`", winner, *cells])
+    return md.table(["Job", "Case", "Winner", *(wording.program(arm) for arm in arms)], rows, numbers_from=3)
 
 
 def case_table(evidence: Evidence, analysis: Analysis) -> str:
@@ -64,7 +80,7 @@ def case_table(evidence: Evidence, analysis: Analysis) -> str:
     if bound and case.metric != "cpu_ns_per_item":
         names = ", ".join(wording.program(arms[name]) for name in bound if arms[name].role != "null")
         notes.append(f"The load generator was the ceiling, so the throughput is at least this: {names}.")
-    return "\n\n".join([*notes, *_two_regimes(evidence, analysis)])
+    return "\n\n".join([*notes, *_folded(list(_two_regimes(evidence, analysis)))])
 
 
 @dataclass(frozen=True)
@@ -115,6 +131,11 @@ def _two_regimes(evidence: Evidence, analysis: Analysis) -> Iterator[str]:
                 medians = md.factor(comparison.ratio.ratio_of_medians)
                 rounds = " ".join(md.significant(value) for value in comparison.rounds)
                 yield f"Two regimes, {pair}: ratio of medians {medians}; round by round {rounds}."
+
+
+def _folded(lines: Sequence[str]) -> list[str]:
+    """Hide what few readers want behind a line to click on."""
+    return ["<details><summary>Two regimes, round by round</summary>", *lines, "</details>"] if lines else []
 
 
 def _figures(evidence: Evidence, analysis: Analysis, arm: str) -> tuple[list[str], list[str]]:

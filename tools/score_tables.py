@@ -35,8 +35,8 @@ class Score:
 
 def wins(evidences: Evidences) -> str:
     """Count wins per language: a shared first place is a tie, and stale or failed rows count for nobody."""
-    systems = _score(fresh(evidences, headline_only=True))
-    cases = _score(fresh(evidences, headline_only=False))
+    systems = score(fresh(evidences, headline_only=True))
+    cases = score(fresh(evidences, headline_only=False))
     if not cases.seen:
         return NOTHING
     head = ["Language", "Systems won", "Systems tied", "Systems measured", "Cases won", "Cases tied", "Cases measured"]
@@ -50,18 +50,18 @@ def wins(evidences: Evidences) -> str:
     return md.table(head, rows)
 
 
-def _score(outcomes: Iterable[tuple[Row, Evidence, Analysis]]) -> Score:
+def score(outcomes: Iterable[tuple[Row, Evidence, Analysis]]) -> Score:
     """Count first places."""
-    score = Score(Counter(), Counter(), Counter())
+    found = Score(Counter(), Counter(), Counter())
     for _, evidence, analysis in outcomes:
         group = analysis.main_group
         if group is None:
             continue
         arms = evidence.result.arms
-        score.seen.update({arms[lane].language or "" for lane in group.to_leader})
-        score.won.update([arms[group.winner].language or ""] if group.winner else [])
-        score.tied.update({arms[lane].language or "" for lane in group.tied})
-    return score
+        found.seen.update({arms[lane].language or "" for lane in group.to_leader})
+        found.won.update([arms[group.winner].language or ""] if group.winner else [])
+        found.tied.update({arms[lane].language or "" for lane in group.tied})
+    return found
 
 
 def overall(evidences: Evidences) -> str:

@@ -18,6 +18,8 @@ from tools import (
     project_tables,
     score_tables,
     selection,
+    selftest_record,
+    selftest_tables,
     splice,
     validate,
     values,
@@ -47,6 +49,8 @@ REQUIRED = {
     "SUMMARY.md": ("wins", "overall", "choose", "cases", "sizes", "environments"),
     "README.md": ("standings",),
 }
+OPTIONAL = {selftest_tables.PAGE: tuple(selftest_tables.BLOCKS)}
+"""Documents that a tree may do without, with the blocks that they must have where they are."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,11 @@ class Outcome:
 class Source:
     """Blocks, values and claims for one document."""
 
-    def __init__(self, evidences: Evidences, row: Row | None = None) -> None:
-        """Keep the evidence; `row` is set for the README of a project."""
+    def __init__(self, evidences: Evidences, row: Row | None = None, proof: selftest_record.Tree | None = None) -> None:
+        """Keep the evidence; `row` is set for the README of a project, `proof` is the record of the self-test."""
         self.evidences = evidences
         self.row = row
+        self.proof = proof
 
     def block(self, name: str, options: Mapping[str, str]) -> str:
         """Give the Markdown of a block."""
@@ -84,7 +89,9 @@ class Source:
             return project_tables.results(self.evidences.of(self.row, options.get("workload", MAIN_WORKLOAD)))
         if name in OVERVIEW and not options:
             return OVERVIEW[name](self.evidences)
-        known = ", ".join([*OVERVIEW, *(["results"] if self.row else [])])
+        if name in selftest_tables.BLOCKS and not options:
+            return selftest_tables.block(name, self.proof)
+        known = ", ".join([*OVERVIEW, *selftest_tables.BLOCKS, *(["results"] if self.row else [])])
         wanted = " ".join([name, *(f"{key}={value}" for key, value in options.items())])
         raise LookupError(f"unknown block {wanted!r}; known here: {known}")
 
@@ -128,6 +135,7 @@ def tables(*, check: bool = False, force: bool = False, roots: Roots | None = No
     """
     roots = roots or Roots()
     evidences = collect(roots, save=not check)
+    proof = selftest_record.read(roots.root / selftest_record.PATH)
     outcome = Outcome()
     contents: dict[Path, bytes] = {}
     problems: list[str] = []
@@ -136,7 +144,7 @@ def tables(*, check: bool = False, force: bool = False, roots: Roots | None = No
         try:
             name = path.relative_to(roots.root).as_posix()
             old = path.read_bytes()
-            spliced = splice.splice(splice.decode(old, name), name, Source(evidences, row), required)
+            spliced = splice.splice(splice.decode(old, name), name, Source(evidences, row, proof), required)
         except OSError as error:
             problems.append(f"{name}: {error.strerror}")
             continue
@@ -176,8 +184,9 @@ def collect(roots: Roots, *, save: bool = True) -> Evidences:
 
 
 def documents(roots: Roots, evidences: Evidences) -> list[tuple[Path, Row | None, tuple[str, ...]]]:
-    """List the documents that are ours: three at the root, and the README of every project that has one."""
-    overview = [(roots.root / name, None, required) for name, required in REQUIRED.items()]
+    """List the documents that are ours: three at the root, the self-test's page, the README of every project."""
+    here = {**REQUIRED, **{name: blocks for name, blocks in OPTIONAL.items() if (roots.root / name).exists()}}
+    overview = [(roots.root / name, None, required) for name, required in here.items()]
     owned = [(row, row.project.folder / "README.md") for row in evidences.rows if row.project is not None]
     return [*overview, *((readme, row, ("results",)) for row, readme in owned if readme.exists())]
 

@@ -65,17 +65,22 @@ def work(case: CaseResult, plural: str) -> str:
 
 def cost(figures: Figures, plural: str) -> str:
     """Write what the verdict rests on, as people of the field say it: a time, a rate, a latency."""
-    match figures.metric:
+    return amount(figures.metric, figures.cost.median, plural)
+
+
+def amount(metric: str, value: float, plural: str) -> str:
+    """Write one value of a metric: the median of an arm, or a single run of it."""
+    match metric:
         case "ns_per_item":
-            return md.rate(1e9 / figures.cost.median, plural) if figures.cost.median else md.DASH
+            return md.rate(1e9 / value, plural) if value else md.DASH
         case "cpu_ns_per_item":
-            return f"{md.duration(figures.cost.median)} CPU"
+            return f"{md.duration(value)} CPU"
         case "latency_p99_ns":
-            return f"p99 {md.duration(figures.cost.median)}"
+            return f"p99 {md.duration(value)}"
         case "max_rss_bytes":
-            return md.size(figures.cost.median)
+            return md.size(value)
         case _:
-            return md.duration(figures.cost.median)
+            return md.duration(value)
 
 
 def against(comparison: Comparison | None) -> str:
@@ -133,7 +138,7 @@ def environment(record: Environment) -> str:
     if record.virtualization:
         parts.append(f"under {md.text(record.virtualization)}")
     if record.engine:
-        parts.append(f"Docker {md.text(record.engine)}")
+        parts.append(md.text(record.engine))
     isolation = record.isolation
     parts.append(f"network {md.text(isolation['network'])}, memory limit by {md.text(isolation['memory_limit'])}")
     return "; ".join([*parts, "shared CI runner" if record.ci else "own machine"])

@@ -23,11 +23,11 @@ async def counts_down(lab: Lab, place: Place, name: str, ttl: int, kind: str = "
     client = await lab.wild()
     began = time.monotonic()
     first = await client.ask(name, kind)
-    fresh = first.times() or [first.soa()[1] if first.soa() else -1]  # type: ignore[index]
+    fresh = first.times() or [first.soa()[1] if first.soa() else -1]  # type: ignore[index]  # asked for once more, after the test
     expect(ttl - 1 <= fresh[0] <= ttl, f"TTL at first: expected {ttl}, got {fresh[0]}")
     await asyncio.sleep(2.2)
     second = await client.ask(name, kind)
-    old = second.times() or [second.soa()[1] if second.soa() else -1]  # type: ignore[index]
+    old = second.times() or [second.soa()[1] if second.soa() else -1]  # type: ignore[index]  # asked for once more, after the test
     aged = time.monotonic() - began
     expect(ttl - aged - 1 <= old[0] <= ttl - 2, f"TTL after {aged:.1f} s: expected about {ttl - 2}, got {old[0]}")
     equal("queries to the zone", 1, len(place.asked(name)))

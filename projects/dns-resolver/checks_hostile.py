@@ -65,7 +65,7 @@ def spoofed(label: str, alter: Callable[[Asked, Place], None]) -> None:
 
 
 def _lie(asked: Asked, **how: object) -> bytes:
-    return asked.reply(f"{asked.text} 3600 A {POISON}", **how)  # type: ignore[arg-type]
+    return asked.reply(f"{asked.text} 3600 A {POISON}", **how)  # type: ignore[arg-type]  # keywords of reply, checked there
 
 
 def _every_other_id(asked: Asked, place: Place) -> None:

@@ -31,19 +31,51 @@ LENGTH = re.compile(rb"[0-9]{1,19}")
 # --- making ---
 
 PIECES = (
-    *(b"\r", b"\n", b"\r\n", b" ", b"\t", b"\0", b":", b",", b";", b"0", b"5", b"a", b"\x0b", b"\x0c", b"\x7f", b"\xff"),
+    *(
+        b"\r",
+        b"\n",
+        b"\r\n",
+        b" ",
+        b"\t",
+        b"\0",
+        b":",
+        b",",
+        b";",
+        b"0",
+        b"5",
+        b"a",
+        b"\x0b",
+        b"\x0c",
+        b"\x7f",
+        b"\xff",
+    ),
     *(b"\r\n\r\n", b"\r\n ", b"chunked", b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", b"Host: x\r\n"),
-    *(b"Transfer-Encoding: identity\r\n", b"Connection: content-length\r\n", b"Connection: close\r\n", b"+", b"-", b"0x"),
+    *(
+        b"Transfer-Encoding: identity\r\n",
+        b"Connection: content-length\r\n",
+        b"Connection: close\r\n",
+        b"+",
+        b"-",
+        b"0x",
+    ),
 )
 REQUESTS = (
-    b"POST /m HTTP/1.1\r\nHost: h\r\nContent-Length: 35\r\nX-A: b\r\n\r\nGET /inside HTTP/1.1\r\nHost: h\r\n\r\nxx"
-    b"GET /after HTTP/1.1\r\nHost: h\r\n\r\n",
-    b"POST /m HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n21\r\n"
-    b"GET /inside HTTP/1.1\r\nHost: h\r\n\r\n\r\n0\r\nX-T: u\r\n\r\nGET /after HTTP/1.1\r\nHost: h\r\n\r\n",
-    b"GET http://h/m?q HTTP/1.1\r\nHost: h\r\nConnection: x-hop\r\nX-Hop: 1\r\nTE: trailers\r\n\r\n"
-    b"PUT /after HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc",
-    b"HEAD /m HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n"
-    b"GET /after HTTP/1.1\r\nHost: h\r\n\r\n",
+    (
+        b"POST /m HTTP/1.1\r\nHost: h\r\nContent-Length: 35\r\nX-A: b\r\n\r\nGET /inside HTTP/1.1\r\nHost: h\r\n\r\nxx"
+        b"GET /after HTTP/1.1\r\nHost: h\r\n\r\n"
+    ),
+    (
+        b"POST /m HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n21\r\n"
+        b"GET /inside HTTP/1.1\r\nHost: h\r\n\r\n\r\n0\r\nX-T: u\r\n\r\nGET /after HTTP/1.1\r\nHost: h\r\n\r\n"
+    ),
+    (
+        b"GET http://h/m?q HTTP/1.1\r\nHost: h\r\nConnection: x-hop\r\nX-Hop: 1\r\nTE: trailers\r\n\r\n"
+        b"PUT /after HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc"
+    ),
+    (
+        b"HEAD /m HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n"
+        b"GET /after HTTP/1.1\r\nHost: h\r\n\r\n"
+    ),
 )
 RESPONSES = (
     b"HTTP/1.1 200 OK\r\nContent-Length: 36\r\nX-A: b\r\n\r\nHTTP/1.1 200 OK\r\nX-Inside: yes\r\n\r\nxx",

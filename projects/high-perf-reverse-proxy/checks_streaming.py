@@ -366,7 +366,7 @@ async def many_short(arena: Arena) -> None:
 
 
 @REGISTRY.check("connections/waiting-is-rest", Setup("waiting", ("--pool-size", "8"), heavy=True), 120)
-async def waiting(arena: Arena) -> None:
+async def waiting(arena: Arena) -> None:  # noqa: C901 - one scene with many actors
     """Clients and backends that wait for each other in every way there is: in the end the program does not spin."""
     over = asyncio.Event()
 

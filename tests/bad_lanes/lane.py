@@ -91,8 +91,11 @@ def misbehave(repeats: int) -> None:
             sys.stdout.write("x" * 65536)
     elif FAULT == "memory-hog":
         hog = []
-        while True:
-            hog.append(bytearray(os.urandom(4096)) * 4096)
+        try:
+            while True:
+                hog.append(bytearray(os.urandom(4096)) * 4096)
+        except MemoryError:  # a limit of the process, where there are no control groups
+            sys.exit("error: out of memory")
     elif FAULT == "fork-bomb":
         for _ in range(200):
             try:

@@ -78,7 +78,9 @@ DIFFERS: dict[str, str] = {
     "tcp/at-most-1000-connections": "it has half as many in this configuration",
     "upstream/every-query-is-sound": "it sets DO",
     "cache/failures-are-not-kept-long": "it remembers failing servers for minutes",
-    "one-server-of-two/silent,one-server-of-two/nobody-*,only-server/silent,only-server/nobody-*": "it tries for half a minute",
+    "one-server-of-two/silent,one-server-of-two/nobody-*,only-server/silent,only-server/nobody-*": (
+        "it tries for half a minute"
+    ),
     "one-server-of-two/refers-*,only-server/refers-*": "it takes a referral to the zone itself for an answer",
     "hopeless/www.lame-to-parent.*": "as above",
     "hopeless/www.dead-all.*,lame/*.dead-*": "it tries for half a minute",

@@ -83,8 +83,10 @@ def run(request: Request) -> tuple[bytes, int]:
     """Answer a request from the raw file."""
     environment = {**os.environ, "GOMAXPROCS": "1"}
     done = subprocess.run(command(request), capture_output=True, env=environment, check=False)
+    if done.returncode < 0:
+        raise SystemExit(f"error: mlr was killed by signal {-done.returncode}, most likely for want of memory")
     if done.returncode != 0:
-        raise SystemExit(f"error: mlr: {done.stderr.decode(errors='replace').splitlines()[:1]}")
+        raise SystemExit(f"error: mlr: {done.stderr.decode(errors='replace').partition(chr(10))[0]}")
     rows = csv.DictReader(io.StringIO(done.stdout.decode(), newline=""))
     keyed = sorted((tuple(row[name].encode() for name in request.group_by), cells(request, row)) for row in rows)
     lines = [csv_line(request.titles()), *(csv_line(line) for _, line in keyed)]
