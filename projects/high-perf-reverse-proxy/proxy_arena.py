@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from proxy_backend import Backend, Handler, Hole, raw
+from proxy_backend import POLL_SECONDS, Backend, Handler, Hole, raw
 from proxy_program import Nginx, Program, StartError
-from proxy_wire import Client, Headers, Request, Response, Truncated, WireError, short
+from proxy_wire import SECONDS, Client, Headers, Request, Response, Truncated, WireError, short
 
 CHECK_SECONDS = 60.0
 ARENAS_AT_ONCE = 6
@@ -60,6 +60,16 @@ def equal(what: str, expected: Any, got: Any) -> None:
     """Fail unless two values are the same."""
     if expected != got:
         raise Failed(f"{what}: expected {short(expected)}, got {short(got)}")
+
+
+async def until(what: str, truth: Callable[[], object], seconds: float = SECONDS) -> None:
+    """Wait for what another program does; nothing is said about how soon."""
+    try:
+        async with asyncio.timeout(seconds):
+            while not truth():  # noqa: ASYNC110 - another program sets no event of ours
+                await asyncio.sleep(POLL_SECONDS)
+    except TimeoutError:
+        raise TimeoutError(f"{what}: not within {seconds:g} s") from None
 
 
 @dataclass(frozen=True)
@@ -236,7 +246,7 @@ class Arena:
         self.clients.append(client)
         return client
 
-    async def ask(self, request: bytes, method: str = "", *, seconds: float = 5.0, keep: bool = True) -> Response:
+    async def ask(self, request: bytes, method: str = "", *, seconds: float = SECONDS, keep: bool = True) -> Response:
         """Send a request on a new connection and return the response."""
         with await self.client() as client:
             return await client.ask(request, method, seconds=seconds, keep=keep)
@@ -336,7 +346,7 @@ class Runner:
     started: float = 0.0
 
     async def run(self, checks: list[Check]) -> None:
-        """Run all checks: arenas beside each other, those with short time-outs not beside busy ones, heavy ones alone."""
+        """Run all checks: arenas beside each other, those with short time-outs after busy ones, heavy ones alone."""
         self.started = time.monotonic()
         groups = [*enumerate(_groups(checks))]
         gate = asyncio.Semaphore(ARENAS_AT_ONCE)
