@@ -155,13 +155,13 @@ pub const Connection = struct {
 
     fn readHeads(self: *Connection, input: *[]u8) void {
         while (self.state == .head and input.len != 0) {
-            const end = http.headEnd(input.*) orelse {
+            const head_end = http.headEnd(input.*) orelse {
                 if (input.len >= http.head_bytes_max) self.refuse(.head_too_large);
                 return;
             };
-            if (end > http.head_bytes_max) return self.refuse(.head_too_large);
-            const request = http.parse(input.*[0..end]) catch return self.refuse(.bad_request);
-            input.* = input.*[end..];
+            if (head_end > http.head_bytes_max) return self.refuse(.head_too_large);
+            const request = http.parse(input.*[0..head_end]) catch return self.refuse(.bad_request);
+            input.* = input.*[head_end..];
             self.answer(&request);
         }
     }
@@ -456,9 +456,11 @@ pub const Connection = struct {
         errdefer self.gpa().destroy(move);
         const room = try self.gpa().dupe(u8, request.room.?);
         errdefer self.gpa().free(room);
-        move.* = .{ .to = worker, .room = room, .nick = try self.gpa().dupe(u8, request.nick.?) };
+        const nick = try self.gpa().dupe(u8, request.nick.?);
+        errdefer self.gpa().free(nick);
+        try self.worker.planMove(self);
+        move.* = .{ .to = worker, .room = room, .nick = nick };
         self.move = move;
-        self.worker.planMove(self);
     }
 
     fn freeMove(self: *Connection) void {

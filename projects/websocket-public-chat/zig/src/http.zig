@@ -243,9 +243,9 @@ test answer {
 
 test "heads that are none" {
     for ([_][]const u8{
-        "GET\r\n\r\n",                    "GET /\r\n\r\n",                    "GET / HTTP/2.0\r\n\r\n",      "GET x HTTP/1.1\r\n\r\n",
-        "G@T / HTTP/1.1\r\n\r\n",         "GET / HTTP/1.1\r\nname\r\n\r\n",   " GET / HTTP/1.1\r\n\r\n",     "GET / HTTP/1.1\r\n: x\r\n\r\n",
-        "GET / HTTP/1.1\r\na b: c\r\n\r\n", "GET / HTTP/1.1\r\na: \x00\r\n\r\n", "GET / HTTP/1.1 x\r\n\r\n",    "\r\n\r\n",
+        "GET\r\n\r\n",                      "GET /\r\n\r\n",                     "GET / HTTP/2.0\r\n\r\n",   "GET x HTTP/1.1\r\n\r\n",
+        "G@T / HTTP/1.1\r\n\r\n",           "GET / HTTP/1.1\r\nname\r\n\r\n",    " GET / HTTP/1.1\r\n\r\n",  "GET / HTTP/1.1\r\n: x\r\n\r\n",
+        "GET / HTTP/1.1\r\na b: c\r\n\r\n", "GET / HTTP/1.1\r\na: \x00\r\n\r\n", "GET / HTTP/1.1 x\r\n\r\n", "\r\n\r\n",
     }) |head| try std.testing.expectError(error.Malformed, parse(head));
 }
 

@@ -81,9 +81,9 @@ fn run(init: std.process.Init, why: *failure.Failure) failure.Error!void {
 test {
     std.testing.refAllDecls(@This());
     inline for (.{
-        @import("client.zig"),  @import("connection.zig"), @import("failure.zig"), @import("frame.zig"),
-        @import("http.zig"),    @import("message.zig"),    @import("metrics.zig"), @import("net.zig"),
-        @import("options.zig"), @import("room.zig"),       @import("server.zig"),  @import("timers.zig"),
+        @import("client.zig"),    @import("connection.zig"), @import("failure.zig"), @import("frame.zig"),
+        @import("http.zig"),      @import("message.zig"),    @import("metrics.zig"), @import("net.zig"),
+        @import("options.zig"),   @import("room.zig"),       @import("server.zig"),  @import("timers.zig"),
         @import("websocket.zig"),
     }) |module| std.testing.refAllDecls(module);
 }

@@ -135,10 +135,10 @@ const Parser = struct {
             try self.skipValue();
             return null;
         }
-        const digits = try self.number();
-        if (digits.len > 16) return null;
+        const literal_digits = try self.number();
+        if (literal_digits.len > 16) return null;
         var id: u64 = 0;
-        for (digits) |byte| {
+        for (literal_digits) |byte| {
             if (!std.ascii.isDigit(byte)) return null;
             id = id * 10 + (byte - '0');
         }
@@ -481,12 +481,12 @@ test "messages that are understood" {
 test "messages that are not" {
     var buffer: [4096]u8 = undefined;
     for ([_][]const u8{
-        "",            "{",                "{}x",               "{\"type\"}",       "{\"type\":}",
-        "{'a':1}",     "{\"a\":1,}",       "{\"a\":01}",        "{\"a\":1.}",       "{\"a\":.5}",
-        "{\"a\":+1}",  "{\"a\":1e}",       "{\"a\":\"\n\"}",    "{\"a\":\"\\x\"}",  "{\"a\":\"\\ud800\"}",
-        "{\"a\":tru}", "{\"a\":[1,]}",     "{\"a\":[1}",        "{\"a\":{1:2}}",    "{\"a\":\"\\udc00\\ud800\"}",
-        "[",           "{\"a\":\"\\u12\"", "{\"a\":\"\\u+123\"}", "{\"a\":NaN}",      "{\"a\" 1}",
-        "nul",         "\"",               "\"\\",              "{\"a\":\"\\ud83dx\"}", "{\"type\":\"chat\"\x00}",
+        "",            "{",                "{}x",                 "{\"type\"}",           "{\"type\":}",
+        "{'a':1}",     "{\"a\":1,}",       "{\"a\":01}",          "{\"a\":1.}",           "{\"a\":.5}",
+        "{\"a\":+1}",  "{\"a\":1e}",       "{\"a\":\"\n\"}",      "{\"a\":\"\\x\"}",      "{\"a\":\"\\ud800\"}",
+        "{\"a\":tru}", "{\"a\":[1,]}",     "{\"a\":[1}",          "{\"a\":{1:2}}",        "{\"a\":\"\\udc00\\ud800\"}",
+        "[",           "{\"a\":\"\\u12\"", "{\"a\":\"\\u+123\"}", "{\"a\":NaN}",          "{\"a\" 1}",
+        "nul",         "\"",               "\"\\",                "{\"a\":\"\\ud83dx\"}", "{\"type\":\"chat\"\x00}",
     }) |text| try std.testing.expectError(error.NotJson, testParse(&buffer, text));
     for ([_][]const u8{ "[]", "1", "\"x\"", " null ", "[[{\"a\":[]}]]", "-0.1" }) |text| {
         try std.testing.expectError(error.NotAnObject, testParse(&buffer, text));

@@ -185,11 +185,11 @@ test "command lines" {
     try std.testing.expectEqualStrings("http://b:81", options.origins.?[1]);
     try std.testing.expectEqual(0, (try parse(&.{ "--listen=[::1]:1", "--rate=0" }, arena.allocator(), &why)).rate.token_ns);
     for ([_][]const [:0]const u8{
-        &.{},                   &.{"--listen"},                  &.{ "--listen", "a" },              &.{ "--listen", "a:65536" },
-        &.{"--nothing"},        &.{ "--listen", "a:1", "x" },    &.{"--echo=1"},                     &.{ "--rate", "-1" },
-        &.{ "--rate", "1e3" },  &.{ "--queue", "0" },            &.{ "--ping-interval", "0" },       &.{ "--join-timeout", "." },
-        &.{ "--threads", "0" }, &.{ "--origins", "a.example" },  &.{ "--origins", "http://a,,b" },   &.{ "--max-message-bytes", "16777217" },
-        &.{ "--burst", "" },    &.{ "--history", "many" },       &.{ "--origins", "http://a/path" }, &.{ "--origins", "" },
+        &.{},                   &.{"--listen"},                   &.{ "--listen", "a" },              &.{ "--listen", "a:65536" },
+        &.{"--nothing"},        &.{ "--listen", "a:1", "x" },     &.{"--echo=1"},                     &.{ "--rate", "-1" },
+        &.{ "--rate", "1e3" },  &.{ "--queue", "0" },             &.{ "--ping-interval", "0" },       &.{ "--join-timeout", "." },
+        &.{ "--threads", "0" }, &.{ "--origins", "a.example" },   &.{ "--origins", "http://a,,b" },   &.{ "--max-message-bytes", "16777217" },
+        &.{ "--burst", "" },    &.{ "--history", "many" },        &.{ "--origins", "http://a/path" }, &.{ "--origins", "" },
         &.{"--help=x"},         &.{ "--max-connections", "0x1" },
     }) |arguments| {
         try std.testing.expectError(error.Failed, parse(arguments, arena.allocator(), &why));

@@ -174,10 +174,9 @@ pub const Worker = struct {
         var storage: [events_per_wait]net.Poll.Event = undefined;
         const events = self.poll.wait(&storage, self.waitMs());
         self.setTime();
-        // Whoever had its turn before waits behind those that are new.
-        const last_postponed = self.postponed.last;
+        const postponed_count = self.postponed.len();
         for (events) |*event| self.dispatch(event);
-        if (last_postponed) |last| self.runPostponed(last);
+        self.runPostponed(postponed_count);
         self.runTimers();
         self.flushAll();
         self.sendAway();
@@ -272,13 +271,13 @@ pub const Worker = struct {
         self.postponed.append(&connection.postponed_node);
     }
 
-    fn runPostponed(self: *Worker, last: *std.DoublyLinkedList.Node) void {
-        // An event may have closed it; then all that are left have their turn.
-        while (self.postponed.popFirst()) |node| {
-            const connection: *Connection = @fieldParentPtr("postponed_node", node);
+    /// Whoever is postponed again waits for the next turn.
+    fn runPostponed(self: *Worker, count: usize) void {
+        for (0..count) |_| {
+            const node = self.postponed.popFirst() orelse return;
+            const connection: *Connection = @alignCast(@fieldParentPtr("postponed_node", node));
             connection.is_postponed = false;
             connection.receive();
-            if (node == last) return;
         }
     }
 
@@ -361,6 +360,7 @@ pub const Worker = struct {
         for (arrivals.items) |connection| {
             self.connections.append(&connection.node);
             connection.arrive(self);
+            if (connection.state == .closed) continue;
             if (!self.poll.watch(connection.fd, net.connection_events, &connection.source)) connection.doom(.broken);
             if (self.is_draining) connection.onDrain();
         }
