@@ -429,7 +429,8 @@ def busy(binary: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterat
     with start_raw(binary, *request.param) as child:
         assert child.stdout
         hello = protocol.parse_hello(child.stdout.readline())
-        assert hello.processes.startswith("isolated") or not request.param
+        if request.param and not hello.processes.startswith("isolated"):
+            pytest.skip(f"this kernel gives no namespaces: {hello.processes}")
         send(child, "start", python(f"MARK = '{tmp_path}'\n{TREE}\ntime.sleep(600)", ready="ready"))
         assert child.stdout.readline().startswith(b"started ")
         send(child, "run", python(f"MARK = '{tmp_path}'\n{TREE}\ntime.sleep(600)"))

@@ -18,7 +18,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parent.parent
 TESTS = PROJECT / "tests"
 PACKAGES = ("h11", "websockets")
-SECONDS = 420
+SECONDS = 1200
 
 pytestmark = [
     pytest.mark.slow,
