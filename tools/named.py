@@ -94,7 +94,7 @@ class Archive:
         measured = [one for one in self.all_of(row) if one.harness.commit == sha]
         found = measured or self._stored(sha, row)
         if not found:
-            raise UsageError(f"{revision} has no result of {row.alias}", remedy=f"nox -s bench-{row.alias} -- --against")
+            raise UsageError(f"{revision} has no result of {row.alias}", remedy=f"nox -s bench-{row.alias} -- --against {revision}")
         same = [one for one in found if like is not None and one.environment.id == like.environment.id]
         return (same or found)[-1]
 
