@@ -113,7 +113,7 @@ def within(result: Result, pairs: Sequence[tuple[str, str]], cases: Sequence[str
     """Compare programs of one result, B against A for each pair.
 
     Raises:
-        UsageError: the result has no such program or case, or none that can be compared.
+        UsageError: the result has no such program or case.
     """
     for name in {name for pair in pairs for name in pair} - result.arms.keys():
         raise UsageError(f"{result.slug} has no program {name!r}", remedy="known: " + ", ".join(result.arms))
@@ -127,7 +127,7 @@ def within(result: Result, pairs: Sequence[tuple[str, str]], cases: Sequence[str
             else:
                 left_out.append((f"{case.name}: {b} against {a}", _why(result, case, (a, b))))
     title_a, title_b = (" ".join(dict.fromkeys(pair[side] for pair in pairs)) for side in (0, 1))
-    return _some(Comparison(title_a, title_b, PAIRED, tuple(lines), (), tuple(left_out)))
+    return Comparison(title_a, title_b, PAIRED, tuple(lines), (), tuple(left_out))
 
 
 def baselines(result: Result) -> list[tuple[str, str]]:
@@ -161,7 +161,7 @@ def across(a: Result, b: Result, cases: Sequence[str] = (), lanes: Sequence[str]
     """Compare every lane of two results of one project in one environment, B against A.
 
     Raises:
-        UsageError: the two are not of one project and environment, or have nothing in common that can be compared.
+        UsageError: the two are not of one project and environment, or neither has such a case or lane.
     """
     refuse_strangers(a, b)
     for lane in set(lanes) - {arm.name for result in (a, b) for arm in result.lanes}:
@@ -178,9 +178,9 @@ def across(a: Result, b: Result, cases: Sequence[str] = (), lanes: Sequence[str]
             left_out.append((case.name, reason))
             continue
         lines += _lines(_Two(a, b, case, other, alpha), names, left_out)
-    return _some(Comparison(
-        label(a), label(b), UNPAIRED, tuple(lines), tuple(changed.changes(a, b)), tuple(left_out)
-    ))  # fmt: skip
+    return Comparison(
+        label(a), label(b), UNPAIRED, tuple(lines), tuple(changed.changes(a, b)), tuple(left_out),
+    )  # fmt: skip
 
 
 def label(result: Result) -> str:
@@ -218,8 +218,12 @@ def _cases(result: Result, wanted: Sequence[str], also: Iterable[str] = ()) -> l
     return [case for case in result.cases if case.name in (wanted or known)]
 
 
-def _some(comparison: Comparison) -> Comparison:
-    """A comparison that says something."""
+def something(comparison: Comparison) -> Comparison:
+    """The same, if it says something.
+
+    Raises:
+        UsageError: nothing could be compared; the message has every reason.
+    """
     if not comparison.lines:
         reasons = "; ".join(f"{what}: {why}" for what, why in comparison.left_out) or "no case or lane in common"
         raise UsageError(f"nothing to compare: {reasons}")
