@@ -77,7 +77,7 @@ def validate(_: Context, json: bool = False) -> None:
         "json": "print JSON",
     }
 )
-def compare(  # noqa: PLR0913 - one parameter an option of the task
+def compare(
     _: Context, a: str, b: str, project: str = "", case: str = "", lane: str = "", json: bool = False
 ) -> None:
     """Compare two results, or two programs of one result (A B, such as sqlite:rust sqlite:zig)."""
@@ -94,7 +94,7 @@ def compare(  # noqa: PLR0913 - one parameter an option of the task
         "json": "print JSON",
     }
 )
-def history(  # noqa: PLR0913 - as above
+def history(
     _: Context,
     project: str,
     case: str = "",

@@ -217,10 +217,11 @@ def report(out: str, *, browse: bool, check: bool) -> None:
 @_task
 def clean(*, everything: bool) -> None:
     """Remove leftovers of killed runs; with `everything` also caches of this checkout."""
-    from tools import files, temporary  # noqa: PLC0415 - as above
+    from tools import files, revisions, temporary  # noqa: PLC0415 - as above
     from tools.runners import engine  # noqa: PLC0415 - as above
 
     removed = [str(path) for path in [*temporary.sweep(), *files.sweep(caches.ROOT)]]
+    revisions.prune()
     if engine.answers():
         removed += engine.sweep(everything=everything, caches=everything)
     if everything and caches.WORK.exists():
