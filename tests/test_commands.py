@@ -27,8 +27,8 @@ def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Roots:
     archive, rows, examine, load_all = named.Archive, listing.rows, validate.examine, project.load_all
     monkeypatch.setattr(named, "Archive", lambda: archive(made))
     monkeypatch.setattr(listing, "rows", lambda: rows(made))
-    monkeypatch.setattr(validate, "examine", lambda: examine(made.root / "results", made.index))
-    monkeypatch.setattr(project, "load_all", lambda: load_all(made.root / "projects"))
+    monkeypatch.setattr(validate, "examine", lambda *_, **__: examine(made.root / "results", made.index))
+    monkeypatch.setattr(project, "load_all", lambda *_: load_all(made.root / "projects"))
     return made
 
 
@@ -148,7 +148,7 @@ def bash(script: str) -> str:
 
 
 def test_bash_completes_invoke() -> None:
-    """Tasks and their options, by the script that docs/exit-codes.md tells to source."""
+    """Tasks and their options, by the script that docs/exit-codes.md tells people to source."""
     ask = "COMPREPLY=(); _complete_invoke invoke {word} invoke; echo ${{COMPREPLY[@]}}"
     source = "source <(invoke --print-completion-script bash); "
     tasks = bash(f"{source}COMP_WORDS=(invoke hi); {ask.format(word='hi')}")
