@@ -1,4 +1,4 @@
-"""The tasks as programs use them: JSON on stdout and nothing else there, one line and an exit code for what is wrong."""
+"""The tasks as programs use them: JSON alone on stdout; for what is wrong, one line and an exit code."""
 
 from __future__ import annotations
 

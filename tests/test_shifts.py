@@ -1,4 +1,4 @@
-"""Two runs without common rounds: the interval is the Mann-Whitney test's, and a change of level is shown, not guessed."""
+"""Two runs without common rounds: the interval is the Mann-Whitney test's; a change of level is shown, not guessed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What differs between two results besides their numbers: programs, toolchains, inputs, harness, and what is the same."""
+"""What differs between two results besides their numbers: programs, inputs, harness; and what is the same in both."""
 
 from __future__ import annotations
 

@@ -50,28 +50,33 @@ def parser(program: str) -> argparse.ArgumentParser:
     made.add_argument("--no-peers", action="store_true", help="leave the peers out")
     made.add_argument("--list", action="store_true", help="print the cells and stop")
     if program.startswith("bench"):
-        made.add_argument("--cases", type=names, default=(), metavar="a,b", help="only these cases")
-        made.add_argument("--rounds", type=int, metavar="N", help="at most N rounds (default: 12 to 40, until precise)")
-        made.add_argument(
-            "--budget", type=duration, default=900.0, metavar="5m", help="time for all cases of a project (15m)"
-        )
-        made.add_argument(
-            "--min-run", type=duration, default=0.5, metavar="0.5s", help="least length of one run (0.5s)"
-        )
-        made.add_argument("--workload", default="bench", metavar="NAME", help="bench, or large where a project has it")
-        made.add_argument(
-            "--seed", type=int, metavar="N", help="seed of the order (default: random, stored in the result)"
-        )
-        made.add_argument("--no-store", action="store_true", help="show the numbers, keep nothing (a trial run)")
-        made.add_argument("--no-tables", action="store_true", help="store the result, leave the Markdown tables alone")
-        made.add_argument(
-            "--against", metavar="REV", help="race each lane against itself at this commit; keeps nothing unless --store"
-        )
-        made.add_argument(
-            "--fail-on-regression", action="store_true", help="with --against: fail where a lane is shown to be slower"
-        )
-        made.add_argument("--store", action="store_true", help="with --against: keep the result under .deadheat/against")
+        _bench_options(made)
     return made
+
+
+def _bench_options(made: argparse.ArgumentParser) -> None:
+    """What only benchmarks take."""
+    made.add_argument("--cases", type=names, default=(), metavar="a,b", help="only these cases")
+    made.add_argument("--rounds", type=int, metavar="N", help="at most N rounds (default: 12 to 40, until precise)")
+    made.add_argument(
+        "--budget", type=duration, default=900.0, metavar="5m", help="time for all cases of a project (15m)"
+    )
+    made.add_argument(
+        "--min-run", type=duration, default=0.5, metavar="0.5s", help="least length of one run (0.5s)"
+    )
+    made.add_argument("--workload", default="bench", metavar="NAME", help="bench, or large where a project has it")
+    made.add_argument(
+        "--seed", type=int, metavar="N", help="seed of the order (default: random, stored in the result)"
+    )
+    made.add_argument("--no-store", action="store_true", help="show the numbers, keep nothing (a trial run)")
+    made.add_argument("--no-tables", action="store_true", help="store the result, leave the Markdown tables alone")
+    made.add_argument(
+        "--against", metavar="REV", help="race each lane beside itself at this commit; stores nothing"
+    )
+    made.add_argument(
+        "--fail-on-regression", action="store_true", help="with --against: fail where a lane is shown to be slower"
+    )
+    made.add_argument("--store", action="store_true", help="with --against: keep it in .deadheat/against")
 
 
 def session(step: str, aliases: Sequence[str], argv: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ itself has moved: they are the null arm of such a comparison. Results of two mac
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from tools import changed, shifts, stats
@@ -70,7 +70,7 @@ class Comparison:
     method: str
     lines: tuple[Line, ...]
     changes: tuple[Change, ...] = ()
-    left_out: tuple[tuple[str, str], ...] = field(default=())
+    left_out: tuple[tuple[str, str], ...] = ()
     """What could not be compared, and why."""
 
     @property
@@ -197,7 +197,7 @@ def refuse_strangers(a: Result, b: Result) -> None:
     """
     if a.slug != b.slug:
         raise UsageError(f"{a.slug} and {b.slug} are two jobs: there is nothing to divide")
-    remedy = f"measure both here, in one run: nox -s bench-... -- --against {(a.harness.commit or 'REV')[:12]}"
+    remedy = f"measure both here, in one run: nox -s bench-<alias> -- --against {(a.harness.commit or 'REV')[:12]}"
     if a.environment.id != b.environment.id:
         differing = [
             f"{each.name} {getattr(a.environment, each.name)!r} and {getattr(b.environment, each.name)!r}"
@@ -246,12 +246,12 @@ class _Two:
 
     def values(self, name: str) -> tuple[list[float], list[float]]:
         """What a program needed in both, an item where runs may differ in their repeats."""
-        return tuple(
-            [value / _items(case, self.metric) for value in metric_by_round(case, name, self.metric).values()]
-            if name in case.states
-            else []
-            for case in (self.case, self.other)
-        )  # type: ignore[return-value]  # two cases make a pair
+        return self._values(self.case, name), self._values(self.other, name)
+
+    def _values(self, case: CaseResult, name: str) -> list[float]:
+        if name not in case.states:
+            return []
+        return [value / _items(case, self.metric) for value in metric_by_round(case, name, self.metric).values()]
 
     def ratio(self, name: str) -> Ratio | None:
         """B over A for one program, if it was measured in both."""
@@ -278,7 +278,7 @@ def _lines(two: _Two, names: Sequence[str], left_out: list[tuple[str, str]]) -> 
             reasons = [_why(result, case, [name]) for result, case in sides if case.states[name].state != "measured"]
             left_out.append((f"{two.case.name}: {name}", (reasons or ["no run that counts"])[0]))
             continue
-        controls = [(stats.NullArm(one.ratio, one.low, one.high), f"{other}, unchanged") for other, one in same if other != name]
+        controls = [(_moved(one), f"{other}, unchanged") for other, one in same if other != name]
         noise, of = _widest([*nulls, *controls]) if controls else (None, "")
         before, after = two.values(name)
         lines.append(Line(
@@ -287,6 +287,11 @@ def _lines(two: _Two, names: Sequence[str], left_out: list[tuple[str, str]]) -> 
             verdict=stats.decide(ratio, noise, steal), quiet_verdict=None, settled=True, noise=noise, noise_of=of,
         ))  # fmt: skip
     return lines
+
+
+def _moved(ratio: Ratio) -> NullArm:
+    """What a program that nobody changed says of the machine."""
+    return stats.NullArm(ratio.ratio, ratio.low, ratio.high)
 
 
 def _widest(found: Sequence[tuple[NullArm, str]]) -> tuple[NullArm, str]:

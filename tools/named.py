@@ -94,7 +94,8 @@ class Archive:
         measured = [one for one in self.all_of(row) if one.harness.commit == sha]
         found = measured or self._stored(sha, row)
         if not found:
-            raise UsageError(f"{revision} has no result of {row.alias}", remedy=f"nox -s bench-{row.alias} -- --against {revision}")
+            remedy = f"nox -s bench-{row.alias} -- --against {revision}"
+            raise UsageError(f"{revision} has no result of {row.alias}", remedy=remedy)
         same = [one for one in found if like is not None and one.environment.id == like.environment.id]
         return (same or found)[-1]
 
@@ -131,7 +132,7 @@ def pair(archive: Archive, a: str, b: str, alias: str = "") -> tuple[Named, Name
         looks = not Path(name).is_file() and ":" not in name and "/" not in name
         known = any(name in {row.alias, row.slug} for row in archive.evidences.rows)
         if looks and not known and revisions.knows(name, archive.roots.root):
-            raise UsageError(f"{name!r} is a revision, of which project?", remedy="add --project, such as --project sqlite")
+            raise UsageError(f"{name!r} is a revision, of which project?", remedy="such as: --project sqlite")
     return archive.one(a), archive.one(b)
 
 

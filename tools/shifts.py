@@ -1,4 +1,4 @@
-"""What changed between runs: a ratio from two samples that share no rounds, and the places where a series changed level.
+"""What changed between runs: a ratio of two samples that share no round, and where a series changed its level."""
 
 Inside one run `tools.stats` pairs rounds, which is sharper. Two runs share no round, so what stands here compares two
 independent samples (Hodges-Lehmann's estimate with the interval of the Mann-Whitney test, which needs no distribution)
@@ -31,7 +31,7 @@ PERMUTATIONS = 4999
 
 @lru_cache(maxsize=1024)
 def rank_sum_rank(a: int, b: int, alpha: float) -> int:
-    """The largest k with P(U < k) <= alpha / 2, for U of Mann and Whitney on a and b values; 0 if even 1 is too much."""
+    """The largest k with P(U < k) <= alpha / 2, for Mann-Whitney's U on a and b values; 0 if even 1 is too much."""
     if a * b > EXACT_PAIRS:
         spread = math.sqrt(a * b * (a + b + 1) / 12)
         return max(0, math.floor(a * b / 2 + 0.5 + statistics.NormalDist().inv_cdf(alpha / 2) * spread))
