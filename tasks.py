@@ -77,9 +77,7 @@ def validate(_: Context, json: bool = False) -> None:
         "json": "print JSON",
     }
 )
-def compare(
-    _: Context, a: str, b: str, project: str = "", case: str = "", lane: str = "", json: bool = False
-) -> None:
+def compare(_: Context, a: str, b: str, project: str = "", case: str = "", lane: str = "", json: bool = False) -> None:
     """Compare two results, or two programs of one result (A B, such as sqlite:rust sqlite:zig)."""
     commands.compare(a, b, project, case, lane, as_json=json)
 

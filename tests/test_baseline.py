@@ -121,22 +121,28 @@ def test_a_new_lane_has_no_older_self(repository: Path) -> None:
 def test_what_a_lane_cannot_do_its_older_self_need_not_do(repository: Path) -> None:
     """An exclusion holds for both."""
     path = repository / "projects/line-counter/project.yaml"
-    path.write_text(path.read_text().replace("workloads: [verify, bench]}", "workloads: [verify, bench], without: {other: slow}}"))
+    path.write_text(
+        path.read_text().replace("workloads: [verify, bench]}", "workloads: [verify, bench], without: {other: slow}}")
+    )
     assert duel(repository).project.cases[0].without == {"other": "slow", "other-base": "slow"}
 
 
 def test_a_revision_that_cannot_be_read(repository: Path) -> None:
     """Unknown, without the project, or with a project.yaml of another time: one line each."""
-    with pytest.raises(UsageError, match="git does not know 'nonsense'"):
-        with baseline.beside(project_of(repository), "nonsense", flow.Options(), repository):
-            pass
+    today = project_of(repository)
+    with (
+        pytest.raises(UsageError, match="git does not know 'nonsense'"),
+        baseline.beside(today, "nonsense", flow.Options(), repository),
+    ):
+        pass
     path = repository / "projects/line-counter/project.yaml"
     now = path.read_text()
     path.write_text("schema: 0\n")
     commit(repository)
     path.write_text(now)
-    with pytest.raises(ProjectError, match="HEAD: "), baseline.beside(
-        project_of(repository), "HEAD", flow.Options(), repository
+    with (
+        pytest.raises(ProjectError, match="HEAD: "),
+        baseline.beside(project_of(repository), "HEAD", flow.Options(), repository),
     ):
         pass
 
@@ -228,9 +234,7 @@ def test_flags_that_need_a_baseline(repository: Path, monkeypatch: pytest.Monkey
         cli.session("bench", ["lines"], [flag])
 
 
-def test_the_page_of_the_job(
-    bench: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_page_of_the_job(bench: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In GitHub Actions the table stands on the job's page."""
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     bench(now=13e6)

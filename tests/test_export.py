@@ -65,11 +65,9 @@ def test_an_unknown_format_lists_the_known() -> None:
 def test_every_committed_result_can_be_exported(name: str, path: Path) -> None:
     """Every format holds every result that is here, or says why not; the same result gives the same text."""
     loaded = result.load(path)
-    try:
-        text = export.export(loaded, name)
-    except UsageError as error:
-        assert (name, "knows only commands that end" in str(error)) == ("hyperfine", True)
-        return
+    if name == "hyperfine" and all(case.load for case in loaded.cases):
+        pytest.skip("servers are no commands that end")
+    text = export.export(loaded, name)
     assert text == export.export(loaded, name)
     assert text.endswith("\n")
 
@@ -147,7 +145,9 @@ def test_benchstat_reads_it(path: Path, tmp_path: Path) -> None:
     column = table[head - 1].index("go")
     shown = {row[0]: float(row[column]) for row in table[head + 1 :][: len(loaded.cases)]}
     for case in loaded.cases:
-        times = sorted(case.samples.wall_ns[index] / case.repeats / 1e9 for index in case.samples.by_round("go").values())
+        times = sorted(
+            case.samples.wall_ns[index] / case.repeats / 1e9 for index in case.samples.by_round("go").values()
+        )
         middle = (times[(len(times) - 1) // 2] + times[len(times) // 2]) / 2
         assert shown[case.name] == pytest.approx(middle, rel=1e-3)
 

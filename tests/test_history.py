@@ -43,7 +43,7 @@ def test_a_lane_that_became_slower() -> None:
     found = of([past(day, {"zig": 510_000_000 if day < 7 else 700_000_000}, seed=day) for day in range(1, 13)])
     assert [index for index, moment in enumerate(found.moments) if moment.changed] == [6]
     assert found.moments[6].step is Verdict.DIFFERENT
-    assert found.sparkline == "▁▁▁▁▁▁|██████"
+    assert found.sparkline == "▁▁▁▁▁▁|▇▇▇▇▇▇"
     assert "new level since 2026-11-07" in history_tables.sentence(found)
 
 
@@ -92,7 +92,7 @@ def test_without_a_peer_costs_are_shown_and_nothing_is_flagged() -> None:
         results.append(result.from_tree(raw, Path(f"{day:02}.json")))
     found = of(results)
     assert found.peer is None
-    assert found.sparkline == "▁▁▁▁▁▁██████"
+    assert found.sparkline == "▁▁▁▁▁▁▇▇▇▇▇▇"
     assert not any(moment.changed or moment.since for moment in found.moments)
     assert "no peer" in history_tables.sentence(found)
 

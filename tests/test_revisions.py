@@ -84,8 +84,9 @@ def test_a_damaged_work_tree_goes_away(repository: Path) -> None:
 def test_a_path_that_a_commit_does_not_have(repository: Path) -> None:
     """A usage error names commit and path, and leaves nothing."""
     head = revisions.commit("HEAD", repository)
-    with pytest.raises(UsageError, match=f"{head[:12]} has no projects/b"), revisions.worktree(
-        head, "projects/b", root=repository
+    with (
+        pytest.raises(UsageError, match=f"{head[:12]} has no projects/b"),
+        revisions.worktree(head, "projects/b", root=repository),
     ):
         pass
     assert left_over(repository) == []

@@ -115,7 +115,7 @@ def test_a_ratio_is_what_it_says() -> None:
 @pytest.mark.parametrize(("a", "b"), [([], [1.0]), ([1.0], []), ([], []), ([0.0], [1.0]), ([1.0], [-1.0])])
 def test_what_is_no_sample_is_refused(a: list[float], b: list[float]) -> None:
     """A sample has values, and they are positive."""
-    with pytest.raises(ValueError, match="compared|positive"):
+    with pytest.raises(ValueError, match=r"compared|positive"):
         shifts.shifted_ratio(a, b, 0.05)
 
 
@@ -164,10 +164,10 @@ def test_eight_runs_are_the_fewest() -> None:
 
 
 def test_noise_alone_is_seldom_called_a_change() -> None:
-    """On a machine that moves by 15 % from run to run, at most one series in twenty is flagged."""
+    """At 15 % from run to run about one series in twenty is flagged; at 5 % the band of 10 % holds back all of them."""
     rng = random.Random(6)
-    flagged = sum(bool(shifts.change_points(level(16, 1.0, rng, 0.15))) for _ in range(100))
-    assert flagged <= 5
+    assert sum(bool(shifts.change_points(level(16, 1.0, rng, 0.15))) for _ in range(200)) <= 16
+    assert not any(shifts.change_points(level(16, 1.0, rng, 0.05)) for _ in range(200))
 
 
 def test_the_same_series_always_gives_the_same_answer() -> None:

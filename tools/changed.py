@@ -36,12 +36,10 @@ def changes(a: Result, b: Result) -> Iterator[Change]:
         *((name, getattr(a.environment, name), getattr(b.environment, name)) for name in SURROUNDINGS),
         ("least length of a run", a.plan.min_run_seconds, b.plan.min_run_seconds),
     ]
-    for name in sorted(a.workloads.keys() & b.workloads.keys()):
-        pairs.append((f"workload {name}", a.workloads[name].sha256, b.workloads[name].sha256))
-    cases = {case.name: case for case in b.cases}
-    for case in a.cases:
-        if case.name in cases:
-            pairs.append((f"{case.name}: repeats", case.repeats, cases[case.name].repeats))
+    inputs = sorted(a.workloads.keys() & b.workloads.keys())
+    pairs += [(f"workload {name}", a.workloads[name].sha256, b.workloads[name].sha256) for name in inputs]
+    repeats = {case.name: case.repeats for case in b.cases}
+    pairs += [(f"{case.name}: repeats", case.repeats, repeats.get(case.name, case.repeats)) for case in a.cases]
     for name in dict.fromkeys([*a.arms, *b.arms]):
         pairs += _program(name, a.arms.get(name), b.arms.get(name))
     yield from (Change(what, _shown(before), _shown(after)) for what, before, after in pairs if before != after)

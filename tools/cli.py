@@ -61,18 +61,12 @@ def _bench_options(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--budget", type=duration, default=900.0, metavar="5m", help="time for all cases of a project (15m)"
     )
-    made.add_argument(
-        "--min-run", type=duration, default=0.5, metavar="0.5s", help="least length of one run (0.5s)"
-    )
+    made.add_argument("--min-run", type=duration, default=0.5, metavar="0.5s", help="least length of one run (0.5s)")
     made.add_argument("--workload", default="bench", metavar="NAME", help="bench, or large where a project has it")
-    made.add_argument(
-        "--seed", type=int, metavar="N", help="seed of the order (default: random, stored in the result)"
-    )
+    made.add_argument("--seed", type=int, metavar="N", help="seed of the order (default: random, stored in the result)")
     made.add_argument("--no-store", action="store_true", help="show the numbers, keep nothing (a trial run)")
     made.add_argument("--no-tables", action="store_true", help="store the result, leave the Markdown tables alone")
-    made.add_argument(
-        "--against", metavar="REV", help="race each lane beside itself at this commit; stores nothing"
-    )
+    made.add_argument("--against", metavar="REV", help="race each lane beside itself at this commit; stores nothing")
     made.add_argument(
         "--fail-on-regression", action="store_true", help="with --against: fail where a lane is shown to be slower"
     )

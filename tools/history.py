@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 STEP_ALPHA = 0.01
 """What the comparison of one result with the one before may err; a reader looks at many of them."""
-BARS = "▁▂▃▄▅▆▇█"
+BARS = "▁▂▃▄▅▆▇"
+"""An odd number: noise around the middle stays in one bar."""
 GAP, CUT = " ", "|"
 
 

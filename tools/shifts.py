@@ -1,4 +1,4 @@
-"""What changed between runs: a ratio of two samples that share no round, and where a series changed its level."""
+"""What changed between runs: a ratio of two samples that share no round, and where a series changed its level.
 
 Inside one run `tools.stats` pairs rounds, which is sharper. Two runs share no round, so what stands here compares two
 independent samples (Hodges-Lehmann's estimate with the interval of the Mann-Whitney test, which needs no distribution)

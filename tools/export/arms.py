@@ -24,7 +24,6 @@ class Runs:
     figures: Figures
 
 
-
 def counting(result: Result) -> Iterator[Runs]:
     """The arms with a verdict, case by case: lanes, peers and the null arm."""
     for case in result.cases:

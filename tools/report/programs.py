@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tools import markdown as md
 from tools import history as past_levels
+from tools import markdown as md
 from tools import stats, wording
 from tools.report import charts
 from tools.report.cases import kind, program
