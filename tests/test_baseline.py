@@ -19,7 +19,7 @@ from tests import bad_lanes
 from tests.fakes import FakeRunner, Script
 from tests.test_interrupt import PATIENCE_SECONDS, folders, processes
 from tests.test_matrix import commit, git
-from tools import baseline, caches, cli, flow, result, runners, temporary
+from tools import baseline, caches, cli, flow, result, revisions, runners, temporary
 from tools.errors import DeadheatError, ProjectError, UsageError
 from tools.model import Project
 from tools.project import load
@@ -288,6 +288,6 @@ def test_clean_removes_the_work_tree_of_a_killed_run(
         time.sleep(0.05)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert temporary.sweep()
-    baseline.revisions.prune(repository)
+    revisions.prune(repository)
     assert folders(tmp_path) == []
     assert trees(repository) == []

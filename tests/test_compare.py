@@ -109,7 +109,7 @@ def test_jobs_of_shared_runners_are_never_divided(tmp_path: Path) -> None:
         result.from_tree(builders.tree(environment=builders.environment(ci=True)), tmp_path / name) for name in "ab"
     ]
     with pytest.raises(UsageError, match="two jobs on shared CI runners"):
-        compare.across(*both)
+        compare.across(both[0], both[1])
 
 
 def test_two_projects_are_never_divided() -> None:

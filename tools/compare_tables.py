@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tools import markdown as md
 from tools import screen, wording
+from tools.compare import UNPAIRED
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,14 +19,15 @@ HEAD = ("Case", "Program", "A", "B", "B over A", "Interval", "Verdict", "Noise")
 
 def show(found: Comparison, console: Console) -> None:
     """Print what was found, then what changed besides."""
-    console.print(screen.table(HEAD, [_cells(line) for line in found.lines], title=_title(found), numbers_from=2))
+    if found.lines:
+        console.print(screen.table(HEAD, [_cells(line) for line in found.lines], title=_title(found), numbers_from=2))
     console.print(screen.plain(found.method), style="dim", markup=False)
     for what, why in found.left_out:
         console.print(screen.plain(f"not compared: {what}: {why}"), style="dim", markup=False)
     if found.changes:
         rows = [(change.what, change.a or md.DASH, change.b or md.DASH) for change in found.changes]
         console.print(screen.table(("Changed", "A", "B"), rows, numbers_from=3))
-    elif found.a != found.b and not _pairs(found):
+    elif found.method == UNPAIRED:
         console.print("nothing else changed", style="dim")
 
 
