@@ -157,13 +157,13 @@ def _interview_all(
 ) -> None:
     """The oracle of servers, as many lanes at once as there are cores, each in a sandbox with the reference servers."""
     limits = replace(project.limits, processes=max(project.limits.processes, INTERVIEW_PROCESSES))
-    lanes = [one for one in contenders if one.attempt.built is not None and isinstance(one.source, Lane)]
+    lanes = [(one, one.attempt.built) for one in contenders if one.attempt.built and isinstance(one.source, Lane)]
     at_once = len(os.sched_getaffinity(0))
     for first in range(0, len(lanes), at_once):
         with ExitStack() as stack:
             begun = []
-            for one in lanes[first : first + at_once]:
-                program = interview.program(Program(one.name, one.attempt.built), project)
+            for one, built in lanes[first : first + at_once]:
+                program = interview.program(Program(one.name, built), project)
                 arena = stack.enter_context(runner.arena([program], prepared.folder, limits))
                 begun.append((one, interview.Interview(arena, one.attempt.source, project)))
             for one, asked in begun:
