@@ -1,8 +1,8 @@
 //! websocket-public-chat lets people talk in rooms, over WebSocket.
 //!
-//! libwebsockets makes the handshake, takes frames apart and answers pings, driven by our own poll. A message is encoded once and shared by the queues of all who get
-//! it, and each of them gets all that waits for it in one write. A client that does not read fills a bounded queue and
-//! is cut, while nobody else waits for it.
+//! libwebsockets makes the handshake, takes frames apart and answers pings, driven by our own poll. A message is encoded
+//! once and shared by the queues of all who get it, and each of them gets all that waits for it in one write. A client that
+//! does not read fills a bounded queue and is cut, while nobody else waits for it.
 //!
 //! See the manual below for the options and the messages.
 
@@ -81,9 +81,8 @@ fn run(init: std.process.Init, why: *failure.Failure) failure.Error!void {
 test {
     std.testing.refAllDecls(@This());
     inline for (.{
-        @import("client.zig"),    @import("connection.zig"), @import("failure.zig"), @import("frame.zig"), @import("guard.zig"), @import("library.zig"),
-        @import("http.zig"),      @import("message.zig"),    @import("metrics.zig"), @import("net.zig"),
-        @import("options.zig"),   @import("room.zig"),       @import("server.zig"),  @import("timers.zig"),
-        @import("websocket.zig"),
+        @import("client.zig"), @import("connection.zig"), @import("failure.zig"),   @import("frame.zig"), @import("guard.zig"),   @import("library.zig"),
+        @import("http.zig"),   @import("message.zig"),    @import("metrics.zig"),   @import("net.zig"),   @import("options.zig"), @import("room.zig"),
+        @import("server.zig"), @import("timers.zig"),     @import("websocket.zig"),
     }) |module| std.testing.refAllDecls(module);
 }
