@@ -17,13 +17,14 @@ LANE_FOLDERS = frozenset({"go", "rust", "zig", "c"})
 SUBPROCESS_DOORS = {"tools/process.py", "tools/launcher/client.py"}
 DOCKER_DOORS = {"tools/runners/engine.py", "tools/runners/images.py", "tools/runners/docker.py"}
 FIRST_HALF = {
-    "assemble", "build", "environment", "flow", "languages", "launcher", "measure", "packages", "plan", "process",
-    "runners", "samples", "temporary", "toolchains", "verify", "workloads",
+    "assemble", "baseline", "build", "environment", "flow", "languages", "launcher", "measure", "packages", "plan",
+    "process", "revisions", "runners", "samples", "temporary", "toolchains", "verify", "workloads",
 }  # fmt: skip
 SECOND_HALF = {
-    "analysis", "checks", "documents", "fastschema", "figures", "markdown", "meaning", "overview_tables", "picture",
-    "project_tables", "record", "report", "result", "roster", "rows", "score_tables", "selection", "selftest_record",
-    "selftest_tables", "splice", "strictjson", "tables", "validate", "values", "wording",
+    "analysis", "changed", "checks", "compare", "compare_tables", "documents", "export", "fastschema", "figures",
+    "history", "history_tables", "markdown", "meaning", "overview_tables", "picture", "project_tables", "record",
+    "report", "result", "roster", "rows", "score_tables", "selection", "selftest_record", "selftest_tables", "shifts",
+    "splice", "strictjson", "tables", "validate", "values", "wording",
 }  # fmt: skip
 REGISTRIES = [
     "pypi" + ".org",

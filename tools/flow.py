@@ -9,12 +9,12 @@ import math
 import os
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tools import assemble, build, environment, interview, services, verify, workloads
+from tools import assemble, build, environment, interview, services, terminal, verify, workloads
 from tools.errors import BuildError, UsageError, VerifyError
 from tools.launcher.protocol import LaunchReply
 from tools.loads import TOOLS, pace
@@ -41,6 +41,8 @@ class Options:
     budget_seconds: float = 900.0
     min_run_seconds: float = 0.5
     seed: int | None = None
+    beside: Mapping[str, str] = field(default_factory=dict)
+    """Lane -> the older lane that it races against, where only these pairs are claims (`tools.baseline`)."""
 
 
 @dataclass
@@ -123,7 +125,7 @@ def build_all(project: Project, runner: Runner, options: Options, say: Say, *, t
         became = f"ok, {how}" if attempt.built else f"FAILED: {attempt.reason}"
         say(f"build   {project.slug}/{arm.name}@{runner.name}: {became}")
         if attempt.log:
-            say(attempt.log.rstrip())
+            say(terminal.folded(f"log of {project.slug}/{arm.name}", attempt.log.rstrip()))
         found.append(Contender(arm, attempt))
     return found
 
@@ -155,13 +157,13 @@ def _interview_all(
 ) -> None:
     """The oracle of servers, as many lanes at once as there are cores, each in a sandbox with the reference servers."""
     limits = replace(project.limits, processes=max(project.limits.processes, INTERVIEW_PROCESSES))
-    lanes = [one for one in contenders if one.attempt.built is not None and isinstance(one.source, Lane)]
+    lanes = [(one, one.attempt.built) for one in contenders if one.attempt.built and isinstance(one.source, Lane)]
     at_once = len(os.sched_getaffinity(0))
     for first in range(0, len(lanes), at_once):
         with ExitStack() as stack:
             begun = []
-            for one in lanes[first : first + at_once]:
-                program = interview.program(Program(one.name, one.attempt.built), project)
+            for one, built in lanes[first : first + at_once]:
+                program = interview.program(Program(one.name, built), project)
                 arena = stack.enter_context(runner.arena([program], prepared.folder, limits))
                 begun.append((one, interview.Interview(arena, one.attempt.source, project)))
             for one, asked in begun:
@@ -221,9 +223,8 @@ def measure_all(done: Benchmark, say: Say, progress: Callable[[Progress], None])
     if not cases:
         raise UsageError(f"{project.alias}: no such case", remedy="known: " + ", ".join(checks))
     ready = [one for one in done.contenders if one.ready]
-    programs, arms = _line_up(ready)
-    lanes = sum(arm.role == "lane" for arm in arms)
-    done.claims = max(1, len(cases) * (math.comb(lanes, 2) + lanes * (len(arms) - lanes - 1)))
+    programs, arms = _line_up(ready, options.beside)
+    done.claims = len(cases) * _claims(arms, options.beside)
     done.reference = arms[0].name
     programs = [*_toolbox(project, done.runner), *programs]
     with (
@@ -267,14 +268,21 @@ def _settings(options: Options) -> Settings:
     return replace(base, rounds_min=min(base.rounds_min, options.rounds), rounds_max=options.rounds)
 
 
-def _line_up(ready: Sequence[Contender]) -> tuple[list[Program], list[Arm]]:
+def _claims(arms: Sequence[Arm], beside: Mapping[str, str]) -> int:
+    """How many ratios of a case are claims: every pair of lanes, every lane with every peer; or only these pairs."""
+    lanes = sum(arm.role == "lane" for arm in arms)
+    return max(1, len(beside) or math.comb(lanes, 2) + lanes * (len(arms) - lanes - 1))
+
+
+def _line_up(ready: Sequence[Contender], beside: Mapping[str, str]) -> tuple[list[Program], list[Arm]]:
     """Lanes first (the first is the reference), the null arm behind its lane, then the peers."""
+    others = {**beside, **{older: lane for lane, older in beside.items()}}
     programs, arms = [], []
     for one in ready:
         assert one.attempt.built is not None  # noqa: S101 - `ready` says so
         role = "lane" if isinstance(one.source, Lane) else "peer"
         programs.append(Program(one.name, one.attempt.built))
-        arms.append(Arm(one.name, role, counts_items=one.counts_items))
+        arms.append(Arm(one.name, role, counts_items=one.counts_items, beside=others.get(one.name)))
         if len(arms) == 1:
             programs.append(Program(f"{one.name}-{NULL_SUFFIX}", one.attempt.built))
             arms.append(Arm(f"{one.name}-{NULL_SUFFIX}", "null", of=one.name))

@@ -194,6 +194,15 @@ class LoadRecord:
 
 
 @dataclass(frozen=True)
+class WorkloadRecord:
+    """An input that the cases were measured on."""
+
+    sha256: str
+    bytes: int
+    seed: int
+
+
+@dataclass(frozen=True)
 class CaseResult:
     """All runs of all arms in one case."""
 
@@ -214,6 +223,8 @@ class CaseResult:
     metric: str | None = None
     """What the verdict rests on, where it is not the project's metric."""
     load: LoadRecord | None = None
+    args: tuple[str, ...] = ()
+    answer_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -231,6 +242,7 @@ class Result:
     plan: PlanRecord
     arms: Mapping[str, Arm]
     cases: tuple[CaseResult, ...]
+    workloads: Mapping[str, WorkloadRecord]
 
     @property
     def headline(self) -> CaseResult:

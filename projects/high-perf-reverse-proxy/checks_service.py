@@ -243,10 +243,12 @@ async def scrape(arena: Arena) -> Metrics:
 async def becomes(arena: Arena, what: str, expected: object, read: Callable[[Metrics], object]) -> Metrics:
     """Read /metrics until something in it is as expected: a client may see its answer before it is counted."""
     began = time.monotonic()
-    while read(found := await scrape(arena)) != expected and time.monotonic() - began < COUNTED_SECONDS:  # noqa: ASYNC110
+    while True:
+        found = await scrape(arena)
+        if read(found) == expected or time.monotonic() - began > COUNTED_SECONDS:
+            equal(what, expected, read(found))
+            return found
         await asyncio.sleep(0.05)
-    equal(what, expected, read(found))
-    return found
 
 
 COUNTED_SECONDS = 10.0

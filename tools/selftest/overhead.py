@@ -65,7 +65,7 @@ def _tried(name: str, tool: Callable[[], list[float]], missing: dict[str, str]) 
 
 def _loop(binary: Path, nothing: Path, launches: int, rest_us: int, bench: Workbench) -> list[float]:
     """The C loop of posix_spawn and wait4."""
-    words = [binary, "--spawn-loop", str(launches), str(rest_us), nothing]
+    words = (str(binary), "--spawn-loop", str(launches), str(rest_us), str(nothing))
     return [float(line) for line in bench.output(words).split()]
 
 

@@ -22,7 +22,7 @@ from tools.toolchains import python_packages
 PROJECT = Path(__file__).resolve().parent.parent
 TESTS = PROJECT / "tests"
 SECONDS = 420
-SIZE = '{"zones": 12, "hosts": 4, "warm": 100, "queries": 200, "cold": 100}'
+SIZE = '{"zones": 12, "hosts": 8, "warm": 100, "queries": 200, "cold": 100}'
 SBIN = f"{os.environ.get('PATH')}:/usr/sbin"
 
 

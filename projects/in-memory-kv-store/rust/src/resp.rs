@@ -612,7 +612,8 @@ mod tests {
 
     #[test]
     fn a_batch_names_its_keys_and_can_be_read_again() {
-        let input = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*1\r\n$4\r\nPING\r\nget b\r\n*2\r\n$3\r\nGET\r\n$1";
+        let input =
+            b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*1\r\n$4\r\nPING\r\nget b\r\n*2\r\n$3\r\nGET\r\n$1";
         let (mut parser, mut batch) = (Parser::default(), Batch::default());
         let (used, _) = parser.parse_batch(input, &mut batch);
         assert_eq!((batch.len(), batch.keys(input).count()), (3, 1));

@@ -26,10 +26,10 @@ pub const LEFT: Ending = ending(1000, "left");
 pub const GOING_AWAY: Ending = ending(1001, "going away");
 pub const PROTOCOL_ERROR: Ending = ending(1002, "protocol error");
 pub const TEXT_ONLY: Ending = ending(1003, "text only");
-pub const INVALID_UTF8: Ending = ending(1007, "invalid utf-8");
+pub const INVALID_UTF8: Ending = ending(1007, "invalid UTF-8");
 pub const JOIN_TIMEOUT: Ending = ending(1008, "join timeout");
 pub const TOO_MANY_ERRORS: Ending = ending(1008, "too many errors");
-pub const TOO_BIG: Ending = ending(1009, "message too big");
+pub const TOO_BIG: Ending = ending(1009, "message too large");
 pub const TOO_SLOW: Ending = ending(1013, "too slow");
 
 impl Ending {

@@ -49,6 +49,13 @@ pub enum Purpose {
 /// The connection has ended; the socket can be closed.
 struct Over;
 
+/// What a turn has read.
+enum Input {
+    None,
+    Some,
+    End,
+}
+
 struct Closing {
     cut_at: Instant,
     is_written: bool,
@@ -65,6 +72,8 @@ pub struct Connection {
     /// What was read and not yet looked at, because others have their turn first.
     backlog: Vec<u8>,
     has_paused: bool,
+    /// What was read in the last turn is not answered yet.
+    owes_answers: bool,
     /// Nothing is read until the echoes are written.
     reads_later: bool,
     outbox: Outbox,
@@ -108,6 +117,7 @@ impl Connection {
             violation: None,
             backlog: Vec::new(),
             has_paused: false,
+            owes_answers: false,
             reads_later: false,
             outbox: Outbox::default(),
             hub,
@@ -142,12 +152,27 @@ impl Connection {
     }
 
     /// All that can be done now; a waker is left wherever more may come from.
+    ///
+    /// What was read is answered at the end of the loop's turn: by then the messages that others
+    /// sent in this turn wait too, and all leaves with one call.
     fn turn(&mut self, context: &mut Context<'_>) -> Result<(), Over> {
         let now = Instant::now();
-        let has_ended = self.read_input(context, now)?;
-        self.write_output(context, now)?;
-        if has_ended {
-            return Err(Over);
+        let owes_answers = mem::take(&mut self.owes_answers);
+        if owes_answers {
+            self.write_output(context, now)?;
+        }
+        match self.read_input(context, now)? {
+            Input::Some => {
+                self.owes_answers = true;
+                context.waker().wake_by_ref();
+                return self.keep_time(context).map(|_| ());
+            }
+            Input::None if owes_answers => {}
+            Input::None => self.write_output(context, now)?,
+            Input::End => {
+                self.write_output(context, now)?;
+                return Err(Over);
+            }
         }
         while self.keep_time(context)? {
             self.write_output(context, now)?;
@@ -155,9 +180,11 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads and handles what came; whether the peer has sent its last.
-    fn read_input(&mut self, context: &mut Context<'_>, now: Instant) -> Result<bool, Over> {
+    /// Reads and handles what came.
+    fn read_input(&mut self, context: &mut Context<'_>, now: Instant) -> Result<Input, Over> {
+        let mut input = Input::None;
         if self.has_paused {
+            input = Input::Some;
             self.has_paused = false;
             let backlog = mem::take(&mut self.backlog);
             self.read_messages(&backlog, now);
@@ -168,23 +195,23 @@ impl Connection {
             }
             if matches!(self.purpose, Purpose::Echo) && !self.outbox.frames.is_empty() {
                 self.reads_later = true;
-                return Ok(false);
+                return Ok(input);
             }
             let mut space = [MaybeUninit::uninit(); READ_BYTES];
             let mut buffer = ReadBuf::uninit(&mut space);
             match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
-                Poll::Pending => return Ok(false),
+                Poll::Pending => return Ok(input),
                 Poll::Ready(Err(_)) => return Err(Over),
-                Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Ok(true),
+                Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Ok(Input::End),
                 Poll::Ready(Ok(())) => {
+                    input = Input::Some;
                     self.liveness.hear(now);
                     let sound = self.hear(buffer.filled());
                     self.read_messages(&buffer.filled()[..sound], now);
                 }
             }
         }
-        context.waker().wake_by_ref();
-        Ok(false)
+        Ok(Input::Some) // and more may be there
     }
 
     /// Judges the headers in what came, before anything is kept; how many bytes may be read.

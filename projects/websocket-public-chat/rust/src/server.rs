@@ -22,6 +22,9 @@ use crate::room::{Hub, Rooms};
 const BACKLOG: u32 = 4096;
 /// Files beside those of the WebSocket connections: requests that are no upgrade, and our own.
 const SPARE_FILES: u64 = 2048;
+/// Tasks that run before the loop looks for what has come. With many receivers of a message, all of
+/// them are served first, and what came meanwhile goes out together.
+const TASKS_A_TURN: u32 = 1024;
 /// A pause when the process has no more files for connections.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -68,7 +71,8 @@ fn new_runtime(threads: usize) -> Result<Runtime> {
         1 => Builder::new_current_thread(),
         _ => Builder::new_multi_thread(),
     };
-    let built = builder.worker_threads(threads).enable_all().build();
+    builder.worker_threads(threads).event_interval(TASKS_A_TURN);
+    let built = builder.enable_all().build();
     built.map_err(|error| machine_failure("threads", &error))
 }
 

@@ -23,8 +23,7 @@ const fn refusal(
 }
 
 pub const BAD_REQUEST: Refusal = refusal(400, "bad request\n", &[]);
-pub const BAD_KEY: Refusal = refusal(400, "bad Sec-WebSocket-Key\n", &[]);
-pub const BAD_ORIGIN: Refusal = refusal(403, "origin not allowed\n", &[]);
+pub const BAD_ORIGIN: Refusal = refusal(403, "forbidden\n", &[]);
 pub const NOT_FOUND: Refusal = refusal(404, "not found\n", &[]);
 pub const NOT_GET: Refusal = refusal(405, "method not allowed\n", &[("Allow", "GET")]);
 pub const NO_UPGRADE: Refusal = refusal(
@@ -34,11 +33,11 @@ pub const NO_UPGRADE: Refusal = refusal(
 );
 pub const BAD_VERSION: Refusal = refusal(
     426,
-    "unsupported WebSocket version\n",
+    "upgrade required\n",
     &[("Sec-WebSocket-Version", "13")],
 );
-pub const HEAD_TOO_LARGE: Refusal = refusal(431, "request head too large\n", &[]);
-pub const TOO_MANY: Refusal = refusal(503, "too many connections\n", &[]);
+pub const HEAD_TOO_LARGE: Refusal = refusal(431, "request header fields too large\n", &[]);
+pub const TOO_MANY: Refusal = refusal(503, "service unavailable\n", &[]);
 
 /// The header lines of a request, however it was parsed.
 pub trait Headers {
@@ -75,7 +74,7 @@ pub fn check<'a>(
         return Err(BAD_VERSION);
     }
     let key = headers.only("sec-websocket-key");
-    let key = key.filter(|key| is_key(key)).ok_or(BAD_KEY)?;
+    let key = key.filter(|key| is_key(key)).ok_or(BAD_REQUEST)?;
     if let Some(allowed) = &options.origins {
         let origin = headers.only("origin").unwrap_or_default();
         let is_allowed = |known: &String| known.as_bytes().eq_ignore_ascii_case(origin);
@@ -89,7 +88,11 @@ pub fn check<'a>(
 /// Sixteen bytes in base64.
 fn is_key(key: &[u8]) -> bool {
     let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/".contains(byte);
-    key.len() == 24 && key.ends_with(b"==") && key[..22].iter().all(is_digit)
+    // The last digit before the padding has four bits that must be zero.
+    key.len() == 24
+        && key.ends_with(b"==")
+        && key[..22].iter().all(is_digit)
+        && b"AQgw".contains(&key[21])
 }
 
 #[cfg(test)]
@@ -135,16 +138,16 @@ mod tests {
             ("upgrade", Some("h2c"), NO_UPGRADE),
             ("sec-websocket-version", None, BAD_VERSION),
             ("sec-websocket-version", Some("8"), BAD_VERSION),
-            ("sec-websocket-key", None, BAD_KEY),
+            ("sec-websocket-key", None, BAD_REQUEST),
             (
                 "sec-websocket-key",
                 Some("dGhlIHNhbXBsZSBub25jZQ="),
-                BAD_KEY,
+                BAD_REQUEST,
             ),
             (
                 "sec-websocket-key",
                 Some("dGhlIHNhbXBsZSBub25j!Q=="),
-                BAD_KEY,
+                BAD_REQUEST,
             ),
             ("origin", None, BAD_ORIGIN),
             ("origin", Some("https://b.example"), BAD_ORIGIN),
@@ -167,6 +170,6 @@ mod tests {
         lines.push(GOOD[3]);
         let lines = Lines(lines);
         let refused = check(&lines, true, &Options::default());
-        assert_eq!(refused, Err(BAD_KEY));
+        assert_eq!(refused, Err(BAD_REQUEST));
     }
 }

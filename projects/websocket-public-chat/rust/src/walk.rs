@@ -187,5 +187,4 @@ mod tests {
             assert!((good.len()..good.len() + MAX_HEADER_BYTES).contains(&length));
         }
     }
-
 }

@@ -147,9 +147,9 @@ pub const Client = struct {
         self.hub.leave(self);
     }
 
-    /// Forgets what waits; `keep_begun` leaves a frame of which a part is sent.
-    pub fn dropQueue(self: *Client, keep_begun: bool) void {
-        metrics.add(&self.hub.counters.dropped, self.queue.drop(&self.hub.nodes, keep_begun));
+    /// Forgets what waits, but for the frames that hold the first bytes.
+    pub fn dropQueue(self: *Client, kept_bytes: usize) void {
+        metrics.add(&self.hub.counters.dropped, self.queue.drop(&self.hub.nodes, kept_bytes));
     }
 };
 

@@ -412,7 +412,7 @@ pub const Connection = struct {
         if (self.state == .closed) return;
         if (kind == .broken) return self.end();
         if (!self.isOpen()) return;
-        self.client.dropQueue(true);
+        self.client.dropQueue(self.client.queue.sent);
         self.close(.too_slow, "too slow");
     }
 
@@ -433,7 +433,7 @@ pub const Connection = struct {
         if (self.state == .closed) return;
         const was_websocket = self.reader.limit != 0;
         self.client.leave();
-        self.client.dropQueue(false);
+        self.client.dropQueue(0);
         self.state = .closed;
         self.worker.timers.disarm(&self.timer);
         self.worker.timers.disarm(&self.join_timer);

@@ -155,18 +155,29 @@ pub const Queue = struct {
         return deliveries;
     }
 
-    /// Empties the queue, but for a frame of which a part is sent when `keep_begun`; says how many deliveries were lost.
-    pub fn drop(self: *Queue, nodes: *Nodes, keep_begun: bool) u32 {
-        const begun = if (keep_begun and self.sent != 0) self.first else null;
-        if (begun) |node| self.first = node.next;
+    /// Empties the queue, but for the frames that hold its first `kept_bytes`; says how many deliveries were lost.
+    pub fn drop(self: *Queue, nodes: *Nodes, kept_bytes: usize) u32 {
+        const kept_first = self.first;
+        var kept_last: ?*Node = null;
+        var left = kept_bytes;
+        while (left != 0) {
+            const node = self.first orelse break;
+            kept_last = node;
+            self.first = node.next;
+            left -|= node.frame.length;
+        }
         var lost: u32 = 0;
         while (self.first) |node| {
             lost += @intFromBool(node.class == .delivery);
             self.removeFirst(nodes);
         }
-        self.first = begun;
-        self.last = begun;
-        if (begun) |node| node.next = null else self.sent = 0;
+        self.last = kept_last;
+        if (kept_last) |last| {
+            last.next = null;
+            self.first = kept_first;
+        } else {
+            self.sent = 0;
+        }
         return lost;
     }
 
@@ -239,14 +250,14 @@ test "a queue is sent in any pieces" {
     }
 }
 
-test "a frame that is begun can be kept" {
+test "frames that are begun can be kept" {
     var nodes: Queue.Nodes = .{ .gpa = std.testing.allocator };
     defer nodes.pool.deinit(nodes.gpa);
     var queue: Queue = .{};
     try testQueue(&nodes, &queue, &.{ "one", "two" });
     try std.testing.expectEqual(1, queue.advance(&nodes, 4));
     try testQueue(&nodes, &queue, &.{"three"});
-    try std.testing.expectEqual(1, queue.drop(&nodes, true));
+    try std.testing.expectEqual(1, queue.drop(&nodes, queue.sent));
     try std.testing.expectEqual(3, queue.bytes);
     try testQueue(&nodes, &queue, &.{"four"});
     var vectors: [4]std.posix.iovec_const = undefined;
@@ -254,10 +265,10 @@ test "a frame that is begun can be kept" {
     try std.testing.expectEqual(2, gathered.len);
     try std.testing.expectEqualStrings("wo", gathered[0].base[0..gathered[0].len]);
     try std.testing.expectEqual(1, queue.advance(&nodes, 2));
-    try std.testing.expectEqual(1, queue.drop(&nodes, true));
+    try std.testing.expectEqual(1, queue.drop(&nodes, queue.sent));
     try std.testing.expect(queue.isEmpty());
     try testQueue(&nodes, &queue, &.{"five"});
     _ = queue.advance(&nodes, 1);
-    try std.testing.expectEqual(1, queue.drop(&nodes, false));
+    try std.testing.expectEqual(1, queue.drop(&nodes, 0));
     try std.testing.expectEqual(0, queue.sent);
 }

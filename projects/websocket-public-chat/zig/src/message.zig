@@ -201,7 +201,7 @@ const Parser = struct {
         if (character & 0xfc00 == 0xd800) {
             const low = try self.hexEscape();
             if (low & 0xfc00 != 0xdc00) return error.NotJson;
-            character = 0x10000 + ((character & 0x3ff) << 10 | low & 0x3ff);
+            character = 0x10000 + (((character & 0x3ff) << 10) | (low & 0x3ff));
         }
         return std.unicode.utf8Encode(character, out) catch unreachable; // no surrogate is left
     }
