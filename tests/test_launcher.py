@@ -368,6 +368,16 @@ def test_no_network_without_privileges(nobody: LauncherClient) -> None:
     assert nobody.run(LaunchRequest(("/usr/bin/id", "-u"))).stdout == b"65534\n"
 
 
+def test_low_ports_without_privileges(nobody: LauncherClient) -> None:
+    """In a network of its own anybody may have the port of DNS, whatever stands at it outside."""
+    if not nobody.hello.network.startswith("isolated"):
+        pytest.skip(f"this kernel gives no namespaces: {nobody.hello.network}")
+    if not os.access("/proc/sys/net/ipv4/ip_unprivileged_port_start", os.W_OK):
+        pytest.skip("/proc is read-only here, so the launcher cannot open these ports")
+    script = 'print IO::Socket::INET->new(LocalAddr => "127.53.0.1:53", Listen => 1) ? "yes" : "no: $!"'
+    assert nobody.run(LaunchRequest(("/usr/bin/perl", "-MIO::Socket::INET", "-e", script))).stdout == b"yes"
+
+
 HOG = "b = bytearray(400 << 20); print(len(b))"
 
 

@@ -1674,6 +1674,12 @@ static void raise_loopback(void)
     close(fd);
 }
 
+/* All ports of a fresh network namespace are free, and as in a container anybody may take those below 1024. */
+static void open_low_ports(void)
+{
+    put_file("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"); /* where /proc is ours to write */
+}
+
 /* In a new user namespace this process keeps its own ids. */
 static void map_ids(uid_t uid, gid_t gid)
 {
@@ -1780,6 +1786,7 @@ static void cut_network(void)
     }
     strcpy(self.network, with_user ? "isolated-userns" : "isolated");
     raise_loopback();
+    open_low_ports();
 }
 
 /* All signals are blocked and read from descriptors: no handler ever runs, least of all in a vforked child. */

@@ -15,7 +15,7 @@ import (
 
 const (
 	eventsAtOnce = 256
-	busyWaitMS   = 10
+	busyWaitMS   = 1
 	drainReads   = 64       // of what a client had sent before the end
 	droppedLimit = 16 << 20 // of large buffers, before the collector is asked to give memory back
 
@@ -180,7 +180,7 @@ func (l *loop) run() {
 
 // wait returns how many events there are.
 //
-// A busy loop waits without telling the scheduler, for some milliseconds at most:
+// A busy loop waits without telling the scheduler, for a millisecond at most:
 // otherwise the runtime's monitor thread takes the processor away from every wait
 // of more than 20 microseconds, and costs a quarter of the core with that. Only
 // when nothing comes for so long the wait is one that other goroutines (signals,

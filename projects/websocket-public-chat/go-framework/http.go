@@ -64,9 +64,13 @@ func isKnownMethod(method []byte) bool {
 // answer answers a request, or lets it go on to the upgrade.
 func (s *server) answer(c *fiber.Ctx) error {
 	head := &c.Context().Request.Header
-	given := s.route(c.Method(), string(c.Context().URI().PathOriginal()), string(head.Protocol()), func(name string) string {
-		return string(bytes.Join(head.PeekAll(name), []byte(",")))
-	})
+	version := string(head.Protocol())
+	given := refusal(fiber.StatusBadRequest) // without a host; the framework does not mind
+	if len(head.Host()) > 0 || version != "HTTP/1.1" {
+		given = s.route(c.Method(), string(c.Context().URI().PathOriginal()), version, func(name string) string {
+			return string(bytes.Join(head.PeekAll(name), []byte(",")))
+		})
+	}
 	if given == upgrade {
 		from := c.Context().Conn().(*socket)
 		from.reserved = true

@@ -18,13 +18,14 @@ type server struct {
 	hub      *hub
 	loops    []*loop
 
-	lock     sync.Mutex
-	clients  map[*client]struct{}
-	reserved int // connections that are being upgraded
-	turn     int // of the loops
-	stopping bool
-	stopBy   int64
-	empty    chan struct{} // closed when it stops and the last client is gone
+	lock      sync.Mutex
+	clients   map[*client]struct{}
+	reserved  int // connections that are being upgraded
+	turn      int // of the loops
+	stopping  bool
+	stopBy    int64
+	empty     chan struct{} // closed when it stops and the last client is gone
+	toldEmpty bool
 }
 
 func newServer(settings *options) (*server, error) {
@@ -61,8 +62,9 @@ func (s *server) reserve() bool {
 // unreserve gives the place back: the upgrade failed.
 func (s *server) unreserve() {
 	s.lock.Lock()
+	defer s.lock.Unlock()
 	s.reserved--
-	s.lock.Unlock()
+	s.checkEmpty()
 }
 
 // nextLoop is whose turn it is to take a client.
@@ -92,15 +94,13 @@ func (s *server) leave(c *client) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	delete(s.clients, c)
-	if s.stopping && len(s.clients) == 0 {
-		s.closeEmpty()
-	}
+	s.checkEmpty()
 }
 
-func (s *server) closeEmpty() {
-	select {
-	case <-s.empty:
-	default:
+// checkEmpty tells who drains when nobody is left, nor about to come.
+func (s *server) checkEmpty() {
+	if s.stopping && len(s.clients)+s.reserved == 0 && !s.toldEmpty {
+		s.toldEmpty = true
 		close(s.empty)
 	}
 }
@@ -115,9 +115,7 @@ func (s *server) drain() {
 	for c := range s.clients {
 		all = append(all, c)
 	}
-	if len(all) == 0 {
-		s.closeEmpty()
-	}
+	s.checkEmpty()
 	s.lock.Unlock()
 	for _, c := range all {
 		c.goAway(s.stopBy)

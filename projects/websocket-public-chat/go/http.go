@@ -7,6 +7,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -99,16 +100,27 @@ func duplicate(conn net.Conn) (fd int, err error) {
 type socket struct {
 	*net.TCPConn
 	server *server
+	late   bool
+}
+
+// Read notes when a head is late. (Reads are also ended so before an upgrade: see Write.)
+func (c *socket) Read(data []byte) (int, error) {
+	n, err := c.TCPConn.Read(data)
+	c.late = os.IsTimeout(err)
+	return n, err
 }
 
 // Write gives the refusals of net/http what it leaves out: it answers heads that it cannot
-// read with a call of its own, without Content-Length and without an end of line.
+// read with a call of its own, without Content-Length and without an end of line. A head that is late is cut, without an answer.
 func (c *socket) Write(data []byte) (int, error) {
 	const mark = "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
 	line, _, found := strings.Cut(string(data[:min(len(data), longestRefusal)]), mark)
 	version, text, _ := strings.Cut(line, " ")
 	if !found || version != "HTTP/1.1" || strings.Contains(line, "\n") || len(text) < 3 {
 		return c.TCPConn.Write(data)
+	}
+	if c.late {
+		return 0, os.ErrDeadlineExceeded
 	}
 	status, _ := strconv.Atoi(text[:3])
 	body := statusBody(status)

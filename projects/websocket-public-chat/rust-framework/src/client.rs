@@ -48,8 +48,6 @@ pub enum Kind {
     Notice,
     /// Older messages for who joins, and echoes: bounded where they are made.
     Free,
-    /// A ping, a pong or a close frame, also bounded where it is made.
-    Protocol,
 }
 
 /// A frame on its way to a client.

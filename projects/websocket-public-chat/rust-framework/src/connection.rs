@@ -259,8 +259,9 @@ impl Connection {
             return;
         }
         // The library shows a code that must not be sent as its own answer to it.
-        let is_violation = frame
-            .is_some_and(|frame| frame.code == 1002 && frame.reason.as_str() == "Protocol violation");
+        let is_violation = frame.is_some_and(|frame| {
+            frame.code == 1002 && frame.reason.as_str() == "Protocol violation"
+        });
         self.hub.with(|rooms| {
             rooms.counters.protocol_errors += u64::from(is_violation);
             rooms.leave_room(self.id, now);
@@ -322,7 +323,10 @@ impl Connection {
                 Message::Text(text)
             } else if let Some(echo) = self.echo.take() {
                 echo
-            } else if let Some(frame) = self.closing.as_mut().and_then(|closing| closing.frame.take())
+            } else if let Some(frame) = self
+                .closing
+                .as_mut()
+                .and_then(|closing| closing.frame.take())
             {
                 Message::Close(Some(frame))
             } else {

@@ -203,10 +203,7 @@ impl AsyncWrite for Socket {
         Poll::Ready(Ok(())) // nothing is kept here
     }
 
-    fn poll_shutdown(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.stream()?.poll_shutdown(context)
     }
 }
@@ -263,7 +260,12 @@ mod tests {
             socket.follow(b"HTTP/1.1 101 not yet\r\n\r\n\x81\x00");
             assert_eq!(trace.texts(), 0);
             trace.upgrade();
-            for piece in [&b"HTTP/1.1 101 Switching\r\na: b\r\n"[..], b"\r", b"\n\x81", b"\x01x"] {
+            for piece in [
+                &b"HTTP/1.1 101 Switching\r\na: b\r\n"[..],
+                b"\r",
+                b"\n\x81",
+                b"\x01x",
+            ] {
                 socket.follow(piece);
             }
             assert_eq!(trace.texts(), 1);
@@ -275,9 +277,14 @@ mod tests {
     #[test]
     fn only_answers_without_a_body_are_replaced() {
         let hypers = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\ndate: x\r\n\r\n";
-        let ours = String::from_utf8(answer_instead(hypers).expect("one of hyper's")).expect("text");
-        assert!(ours.ends_with("content-length: 32\r\nconnection: close\r\n\r\nrequest header fields too large\n"));
-        assert!(answer_instead(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 22\r\n\r\n").is_none());
+        let ours =
+            String::from_utf8(answer_instead(hypers).expect("one of hyper's")).expect("text");
+        assert!(ours.ends_with(
+            "content-length: 32\r\nconnection: close\r\n\r\nrequest header fields too large\n"
+        ));
+        assert!(
+            answer_instead(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 22\r\n\r\n").is_none()
+        );
         assert!(answer_instead(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").is_none());
         assert!(answer_instead(b"x").is_none());
     }

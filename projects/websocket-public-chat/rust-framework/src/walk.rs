@@ -53,7 +53,12 @@ impl Walk {
             127 => 8,
             _ => 0,
         };
-        self.header_bytes >= 2 + if self.header_bytes < 2 { 0 } else { length_bytes }
+        self.header_bytes
+            >= 2 + if self.header_bytes < 2 {
+                0
+            } else {
+                length_bytes
+            }
     }
 }
 

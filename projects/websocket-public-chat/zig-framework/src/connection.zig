@@ -67,7 +67,7 @@ pub const Connection = struct {
     /// The message that is not whole yet, and how much of it is known to be UTF-8.
     message: std.ArrayList(u8) = .empty,
     checked: usize = 0,
-    /// Bytes at the front of the queue that the library keeps until the socket takes them.
+    /// Bytes at the front of the queue that the library has and the socket has not taken.
     in_flight: usize = 0,
     client: Client,
 
@@ -111,7 +111,7 @@ pub const Connection = struct {
         if (events & (linux.EPOLL.OUT | linux.EPOLL.ERR | linux.EPOLL.HUP) != 0) self.serveWrite();
         if (events & net.readable != 0) self.serveRead();
         if (self.socket) |socket| if (self.is_blocked and !library.hasUnsent(socket)) {
-            self.land();
+            self.is_blocked = false;
             // It may owe a pong besides.
             self.serveWrite();
             self.flush();
@@ -123,9 +123,7 @@ pub const Connection = struct {
         const frames_before = self.guard.frames;
         while (self.socket != null) {
             const held_before = self.held.len;
-            library.reading = self;
-            self.worker.library.service(self.fd, linux.POLL.IN);
-            library.reading = null;
+            self.worker.library.service(self, linux.POLL.IN);
             if (self.violation) |violation| self.fail(violation);
             if (self.guard.is_control) self.serveWrite();
             if (self.held.len == 0 or self.held.len == held_before or self.isPaused()) break;
@@ -137,7 +135,7 @@ pub const Connection = struct {
     /// Sends what the library keeps, and the pong that it may owe.
     fn serveWrite(self: *Connection) void {
         if (self.socket == null) return;
-        self.worker.library.service(self.fd, linux.POLL.OUT);
+        self.worker.library.service(self, linux.POLL.OUT);
     }
 
     /// The library reads: it gets what the guard lets pass.
@@ -292,9 +290,9 @@ pub const Connection = struct {
             "Sec-WebSocket-Key: {s}\r\nSec-WebSocket-Version: 13\r\n\r\n";
         const head = std.fmt.bufPrint(&buffer, format, .{ request.path, key }) catch unreachable; // both are short
         worker.adopting = self;
-        library.reading = self;
+        library.serving = self;
         worker.library.adopt(self.fd, head);
-        library.reading = null;
+        library.serving = null;
         worker.adopting = null;
         if (self.socket == null) return self.end();
         // The library has set it to the size of its reads, which would cut every burst to pieces.
@@ -330,9 +328,9 @@ pub const Connection = struct {
     }
 
     /// The peer closes, or answers our close frame. The library hangs up behind this.
-    pub fn onClose(self: *Connection, payload: []const u8) void {
+    pub fn onClose(self: *Connection, payload: []u8) void {
         if (!self.isOpen()) return;
-        if (websocket.closeCode(payload)) |code| {
+        if (websocket.closeCode(self.guard.mendClose(payload))) |code| {
             self.beginClose();
             self.sendClose(code, "");
         } else |err| self.fail(err);
@@ -343,6 +341,7 @@ pub const Connection = struct {
 
     /// The peer broke the protocol: it is told, and nothing of it is read any more.
     fn fail(self: *Connection, err: websocket.Error) void {
+        if (self.state == .discarding or self.state == .closed) return;
         if (self.isOpen()) {
             if (err == error.Protocol or err == error.NotUtf8) metrics.add(&self.worker.counters.protocol_errors, 1);
             switch (err) {
@@ -353,7 +352,6 @@ pub const Connection = struct {
                 error.OutOfMemory => self.close(.failure, "out of memory"),
             }
         }
-        if (self.state == .discarding) return;
         self.state = .discarding;
         self.after = .end_sending;
         if (self.client.queue.isEmpty()) self.onFlushed();
@@ -404,23 +402,15 @@ pub const Connection = struct {
         while (!queue.isEmpty()) {
             var vectors: [vectors_max]std.posix.iovec_const = undefined;
             const gathered = queue.gather(&vectors);
-            const sent = if (self.socket) |socket| self.writeThrough(socket, gathered) else net.send(self.fd, gathered.vectors);
-            const bytes = sent catch |err| switch (err) {
-                error.WouldBlock => 0,
-                error.Broken => return self.doom(.broken),
-            };
-            metrics.add(&self.worker.counters.deliveries, queue.advance(&self.worker.hub.nodes, bytes));
-            if (bytes == 0 or self.is_blocked) {
-                self.is_blocked = true;
-                return self.updateWatch();
-            }
+            const written = if (self.socket) |socket| self.writeThrough(socket, gathered) else self.write(gathered);
+            written catch return self.doom(.broken);
+            if (self.is_blocked) return self.updateWatch();
         }
         self.onFlushed();
     }
 
-    /// Gives the library as many frames as one write may have. It says that all is written also when it keeps a part;
-    /// such frames stay in the queue until that has gone.
-    fn writeThrough(self: *Connection, socket: *library.Socket, gathered: frame_file.Queue.Gathered) net.TransferError!usize {
+    /// Gives the library as many frames as one write may have. What the socket does not take it keeps for us.
+    fn writeThrough(self: *Connection, socket: *library.Socket, gathered: frame_file.Queue.Gathered) net.TransferError!void {
         const output = self.worker.output[library.write_headroom..];
         var length: usize = 0;
         for (gathered.vectors) |vector| {
@@ -429,18 +419,25 @@ pub const Connection = struct {
             length += part.len;
             if (length == output.len) break;
         }
-        try library.write(socket, output[0..length]);
-        if (!library.hasUnsent(socket)) return length;
         self.in_flight = length;
-        self.is_blocked = true;
-        return 0;
+        const outer = library.serving;
+        library.serving = self;
+        defer library.serving = outer;
+        try library.write(socket, output[0..length]);
+        self.is_blocked = self.in_flight != 0;
     }
 
-    /// What the library kept has gone.
-    fn land(self: *Connection) void {
-        self.is_blocked = false;
-        metrics.add(&self.worker.counters.deliveries, self.client.queue.advance(&self.worker.hub.nodes, self.in_flight));
-        self.in_flight = 0;
+    fn write(self: *Connection, gathered: frame_file.Queue.Gathered) net.TransferError!void {
+        const sent = net.send(self.fd, gathered.vectors) catch |err| if (err == error.WouldBlock) 0 else return err;
+        _ = self.client.queue.advance(&self.worker.hub.nodes, sent);
+        self.is_blocked = sent < gathered.bytes;
+    }
+
+    /// The socket has taken so much from the library; behind what is ours there may be a pong.
+    pub fn onSent(self: *Connection, bytes: usize) void {
+        const ours = @min(bytes, self.in_flight);
+        self.in_flight -= ours;
+        metrics.add(&self.worker.counters.deliveries, self.client.queue.advance(&self.worker.hub.nodes, ours));
     }
 
     fn onFlushed(self: *Connection) void {

@@ -13,10 +13,14 @@ pub const Guard = struct {
     /// Of a header that is not whole.
     header: [websocket.header_bytes_max]u8 = undefined,
     header_bytes: u8 = 0,
+    payload_bytes: u64 = 0,
     payload_left: u64 = 0,
     is_control: bool = false,
     is_in_message: bool = false,
     message_bytes: u64 = 0,
+    /// Of a close frame: its mask, and the code as it came.
+    mask: [4]u8 = undefined,
+    close_code: [2]u8 = undefined,
     /// Frames that have passed whole, ever.
     frames: u32 = 0,
 
@@ -35,6 +39,7 @@ pub const Guard = struct {
                 self.begin(&header) catch |err| return .{ .bytes = at - 1, .violation = err };
             } else {
                 const piece = @min(self.payload_left, bytes.len - at);
+                if (self.is_control) self.noteCode(bytes[at..][0..@intCast(piece)]);
                 self.payload_left -= piece;
                 at += @intCast(piece);
             }
@@ -45,10 +50,25 @@ pub const Guard = struct {
         return .{ .bytes = at };
     }
 
+    fn noteCode(self: *Guard, piece: []const u8) void {
+        const start: usize = @intCast(self.payload_bytes - self.payload_left);
+        for (piece, start..) |byte, i| {
+            if (i < self.close_code.len) self.close_code[i] = byte ^ self.mask[i];
+        }
+    }
+
+    /// Puts the code back that came in a close frame: the library replaces those that it does not like.
+    pub fn mendClose(self: *const Guard, payload: []u8) []u8 {
+        if (payload.len >= self.close_code.len) payload[0..self.close_code.len].* = self.close_code;
+        return payload;
+    }
+
     fn begin(self: *Guard, header: *const websocket.Header) websocket.Error!void {
         self.header_bytes = 0;
         self.is_control = header.opcode.isControl();
         self.payload_left = header.length;
+        self.payload_bytes = header.length;
+        self.mask = header.mask;
         if (self.is_control) return;
         const is_first = header.opcode != .continuation;
         if (is_first == self.is_in_message) return error.Protocol;

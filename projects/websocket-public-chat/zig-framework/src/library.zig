@@ -58,8 +58,10 @@ pub const Context = struct {
     }
 
     /// Tells the library what a socket is ready for.
-    pub fn service(self: Context, fd: net.Fd, ready: c_short) void {
-        var polled: c.struct_pollfd = .{ .fd = fd, .events = c.POLLIN | c.POLLOUT, .revents = ready };
+    pub fn service(self: Context, connection: *Connection, ready: c_short) void {
+        serving = connection;
+        defer serving = null;
+        var polled: c.struct_pollfd = .{ .fd = connection.fd, .events = c.POLLIN | c.POLLOUT, .revents = ready };
         _ = c.lws_service_fd(self.handle, &polled);
     }
 };
@@ -94,7 +96,7 @@ fn onEvent(socket: ?*Socket, reason: c.enum_lws_callback_reasons, user: ?*anyopa
             }
         },
         c.LWS_CALLBACK_WS_PEER_INITIATED_CLOSE => {
-            const payload: []const u8 = if (in) |start| @as([*]const u8, @ptrCast(start))[0..length] else "";
+            const payload: []u8 = if (in) |start| @as([*]u8, @ptrCast(start))[0..length] else &.{};
             if (connectionOf(socket.?)) |connection| connection.onClose(payload);
             // It need not answer: we have.
             return -1;
@@ -114,16 +116,30 @@ fn connectionOf(socket: *Socket) ?*Connection {
     return session.*;
 }
 
-/// The connection whose socket the library is reading in this thread.
-pub threadlocal var reading: ?*Connection = null;
+/// The connection whose socket the library works with in this thread.
+pub threadlocal var serving: ?*Connection = null;
 
-/// Stands before the one of libc: the library calls it for what a client sends.
+/// Stands before the one of libc: the library calls it for what a client sends, and gets what the guard lets pass.
 export fn recv(fd: c_int, buffer: [*]u8, length: usize, _: c_int) callconv(.c) isize {
-    const result = if (reading) |connection| blk: {
-        std.debug.assert(connection.fd == fd);
-        break :blk connection.read(buffer[0..length]);
-    } else net.receive(fd, buffer[0..length]);
-    return @intCast(result catch |err| {
+    const space = buffer[0..length];
+    return result(if (servedAs(fd)) |connection| connection.read(space) else net.receive(fd, space));
+}
+
+/// Stands before the one of libc: so we know what the socket has really taken.
+export fn send(fd: c_int, buffer: [*]const u8, length: usize, _: c_int) callconv(.c) isize {
+    const sent = net.send(fd, &.{.{ .base = buffer, .len = length }});
+    if (servedAs(fd)) |connection| connection.onSent(sent catch 0);
+    return result(sent);
+}
+
+fn servedAs(fd: c_int) ?*Connection {
+    const connection = serving orelse return null;
+    return if (connection.fd == fd) connection else null;
+}
+
+/// As C wants it.
+fn result(transferred: net.TransferError!usize) isize {
+    return @intCast(transferred catch |err| {
         std.c._errno().* = switch (err) {
             error.WouldBlock => @backingInt(std.c.E.AGAIN),
             error.Broken => @backingInt(std.c.E.CONNRESET),
