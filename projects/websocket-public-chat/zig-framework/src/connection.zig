@@ -516,6 +516,8 @@ pub const Connection = struct {
     pub fn end(self: *Connection) void {
         if (self.socket) |socket| {
             // It was ended before, and time is over: now the library closes at once.
+            // What the library keeps it would still send, after we have counted it as lost.
+            if (self.in_flight != 0) net.endSending(self.fd);
             if (self.state != .closed) self.finish();
             self.arm(&self.timer, .close);
             library.hangUp(socket);
