@@ -149,6 +149,16 @@ class Raw:
         """Read a message."""
         return (await self.next(seconds, what)).text
 
+    async def until_pong(self, payload: bytes, seconds: float = PATIENCE_SECONDS) -> list[str]:
+        """Read up to a pong; return the messages before it."""
+        deadline = time.monotonic() + seconds
+        before = []
+        while True:
+            got = await self.next(deadline - time.monotonic(), f"a pong of {payload!r}")
+            if got.opcode == PONG and got.payload == payload:
+                return before
+            before.append(got.text)
+
     async def say(self, text: str | bytes) -> None:
         """Send a message."""
         await self.send(wire.frame(TEXT, text))
