@@ -75,7 +75,7 @@ def chosen_checks(patterns: str) -> list[Check]:
 async def outcome(check: Check, lab: Lab) -> str | None:
     """Run a check; return what is wrong, in a line."""
     try:
-        async with asyncio.timeout(CHECK_SECONDS):
+        async with asyncio.timeout(max(CHECK_SECONDS, 4 * check.seconds)):
             await check.run(lab)
     except (CheckError, WireError, Ended, StartError) as problem:
         text = str(problem)
