@@ -152,7 +152,7 @@ class Raw:
     async def until_pong(self, payload: bytes, seconds: float = PATIENCE_SECONDS) -> list[str]:
         """Read up to a pong; return the messages before it."""
         deadline = time.monotonic() + seconds
-        before = []
+        before: list[str] = []
         while True:
             got = await self.next(deadline - time.monotonic(), f"a pong of {payload!r}")
             if got.opcode == PONG and got.payload == payload:
@@ -195,7 +195,7 @@ async def upgraded(port: int, path: str = "/chat", early: bytes = b"", receive_b
         await raw.send(wire.upgrade_head(path) + early)
         answer = await raw.response()
         if answer.status != 101:
-            raise WireError(f"expected status 101 from {path}, got {answer.status}")
+            raise WireError(f"expected status 101 from {path}, got {answer.status}")  # noqa: TRY301 - the socket is closed below
     except BaseException:
         raw.close()
         raise
@@ -237,7 +237,8 @@ class Member:
 
     async def of_kind(self, *kinds: str, seconds: float = PATIENCE_SECONDS) -> str:
         """Read up to a message of a kind; what is passed over is kept too."""
-        return await self.until(lambda text: wire.kind_of(text) in kinds, f"a message of type {'/'.join(kinds)}", seconds)
+        what = f"a message of type {'/'.join(kinds)}"
+        return await self.until(lambda text: wire.kind_of(text) in kinds, what, seconds)
 
     async def quiet(self, seconds: float = 0.25) -> list[str]:
         """Read for a while; return what came, presence left out."""
@@ -266,7 +267,6 @@ async def library(port: int, path: str = "/chat") -> AsyncIterator[ClientConnect
     """Connect with the package `websockets`, which checks the handshake and every frame itself."""
     from websockets.asyncio.client import connect  # noqa: PLC0415 - so that --list works where it is not installed
 
-    async with connect(
-        f"ws://127.0.0.1:{port}{path}", compression="deflate", ping_interval=None, max_size=1 << 25, close_timeout=3, proxy=None
-    ) as connection:
+    address = f"ws://127.0.0.1:{port}{path}"
+    async with connect(address, ping_interval=None, max_size=1 << 25, close_timeout=3, proxy=None) as connection:
         yield connection

@@ -99,7 +99,8 @@ class Program:
                 while not (found := READY.search(program.stdout)):
                     if not program.alive:
                         await asyncio.gather(*program.readers)
-                        raise StartError(f"did not start: exit {program.process.returncode}, {program.said()}")
+                        code = program.process.returncode
+                        raise StartError(f"did not start: exit {code}, {program.said()}")  # noqa: TRY301 - killed below
                     await asyncio.sleep(0.004)
         except TimeoutError:
             await program.kill()

@@ -12,6 +12,7 @@ from typing import Any
 
 TEXT, BINARY, CONTINUATION = 1, 2, 0
 CLOSE, PING, PONG = 8, 9, 10
+NAMES = {TEXT: "text", BINARY: "binary", CONTINUATION: "continuation", CLOSE: "close", PING: "ping", PONG: "pong"}
 FIN = 0x80
 MASKED = 0x80
 MASK = b"\x37\xfa\x21\x3d"
@@ -83,8 +84,7 @@ class Frame:
         """Say what it is."""
         if self.opcode == CLOSE and len(self.payload) >= 2:
             return f"close {struct.unpack('>H', self.payload[:2])[0]} {self.payload[2:]!r:.80}"
-        names = {TEXT: "text", BINARY: "binary", CONTINUATION: "continuation", CLOSE: "close", PING: "ping", PONG: "pong"}
-        return f"{names.get(self.opcode, self.opcode)} {self.payload!r:.160}"
+        return f"{NAMES.get(self.opcode, self.opcode)} {self.payload!r:.160}"
 
 
 def masked(payload: bytes, mask: bytes) -> bytes:
@@ -99,7 +99,9 @@ def length_field(size: int, width: int | None, mask_bit: int) -> bytes:
     width = width or (7 if size < 126 else 16 if size < 1 << 16 else 64)
     if width == 7:
         return bytes([mask_bit | size])
-    return bytes([mask_bit | 126]) + struct.pack(">H", size) if width == 16 else bytes([mask_bit | 127]) + struct.pack(">Q", size)
+    if width == 16:
+        return bytes([mask_bit | 126]) + struct.pack(">H", size)
+    return bytes([mask_bit | 127]) + struct.pack(">Q", size)
 
 
 def frame(
@@ -223,7 +225,8 @@ def parse_head(data: bytes) -> Response:
         name, colon, value = line.partition(":")
         if not colon or not name or name != name.strip():
             raise WireError(f"expected headers, got {line!r:.100}")
-        headers[name.lower()] = f"{headers[name.lower()]}, {value.strip()}" if name.lower() in headers else value.strip()
+        key = name.lower()
+        headers[key] = f"{headers[key]}, {value.strip()}" if key in headers else value.strip()
     return Response(int(found[1]), headers, b"", found[2] or "")
 
 

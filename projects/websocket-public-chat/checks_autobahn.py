@@ -1,8 +1,8 @@
 """The cases of Autobahn's fuzzing client on /echo, sections 1 to 7 and 10, written anew as checks of this oracle.
 
 The suite itself (autobahntestsuite 0.8.2) needs Python 2.7, which no container of ours has, so what it sends and what it
-expects is repeated here, under its numbers; sections 9 (performance), 12 and 13 (compression) are left out. Where the
-suite calls an outcome NON-STRICT, that outcome passes here too. Sections 6.5 and up are one check each, with a list of
+expects is repeated here, under its numbers; sections 9 (performance), 12 and 13 (compression) are left out. Where it
+calls an outcome NON-STRICT, that outcome passes here too. Sections 6.5 and up are one check each, with a list of
 texts. Case 7.1.6 (a close frame right behind 256 KiB) is informational there, and is here only asked to end.
 
 Where the suite is installed, CHAT_WSTEST="words that start wstest" adds the check autobahn/wstest, which runs it whole.
@@ -153,12 +153,13 @@ KOSME = "κόσμε".encode()
 SURROGATE, TOO_HIGH, EDITED = b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"edited"
 FIVE = [b"fragment%d" % number for number in range(1, 6)]
 PINGS = [b"pongme 1!", b"pongme 2!"]
-LATE = [
-    *(frame(TEXT, FIVE[0], final=False), frame(CONTINUATION, FIVE[1], final=False), frame(PING, PINGS[0]), PAUSE_SECONDS),
+LATE: list[bytes | float] = [
+    *(frame(TEXT, FIVE[0], final=False), frame(CONTINUATION, FIVE[1], final=False), frame(PING, PINGS[0])),
+    PAUSE_SECONDS,
     *(frame(CONTINUATION, FIVE[2], final=False), frame(CONTINUATION, FIVE[3], final=False), frame(PING, PINGS[1])),
     frame(CONTINUATION, FIVE[4]),
 ]
-LATE_REPLIES = [(PONG, PINGS[0]), (PONG, PINGS[1]), (TEXT, b"".join(FIVE))]
+LATE_REPLIES: list[Reply] = [(PONG, PINGS[0]), (PONG, PINGS[1]), (TEXT, b"".join(FIVE))]
 TEN_PINGS = [frame(PING, b"payload-%d" % number) for number in range(10)]
 TEN_PONGS = [(PONG, b"payload-%d" % number) for number in range(10)]
 WRONG_TEXT = KOSME + TOO_HIGH + EDITED
@@ -365,12 +366,14 @@ async def sixteen_mebibytes(lab: Lab) -> None:
     """/echo takes 16 MiB, in one frame and in many, and one byte more is 1009."""
     async with lab.server("--echo") as server:
         payload = bytes(range(256)) * (1 << 16)
-        for sent in (frame(BINARY, payload), fragments(payload, list(range(1 << 20, len(payload), 1 << 20)), opcode=BINARY)):
+        cuts = list(range(1 << 20, len(payload), 1 << 20))
+        for sent in (frame(BINARY, payload), fragments(payload, cuts, opcode=BINARY)):
             raw = await server.websocket("/echo")
             sending = asyncio.ensure_future(raw.send(sent, 20))
             got = await raw.frame(20)
             await sending
-            expect(got.opcode == BINARY and got.payload == payload, f"expected 16 MiB back, got {len(got.payload)} bytes")
+            same = got.opcode == BINARY and got.payload == payload
+            expect(same, f"expected the same 16 MiB back, got {len(got.payload)} bytes")
             raw.close()
         raw = await server.websocket("/echo")
         await raw.send(b"\x82\xff" + struct.pack(">Q", len(payload) + 1) + wire.MASK)

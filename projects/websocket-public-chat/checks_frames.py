@@ -1,4 +1,4 @@
-"""RFC 6455 on /chat: fragments, control frames, lengths, masks, close codes, UTF-8; all with frames that are made by hand."""
+"""RFC 6455 on /chat: fragments, control frames, lengths, masks, close codes, UTF-8; with frames made by hand."""
 
 from __future__ import annotations
 
@@ -282,8 +282,8 @@ async def masks(lab: Lab) -> None:
     async with lab.server("--rate", "0") as server:
         member = await server.member()
         for number in range(64):
-            mask = struct.pack(">I", (number * 0x01234567) & 0xFFFFFFFF) if number else b"\0\0\0\0"
-            await member.raw.send(frame(TEXT, wire.chat(number, "é" * number + "x"), mask=b"\xff" * 4 if number == 1 else mask))
+            mask = b"\xff" * 4 if number == 1 else struct.pack(">I", (number * 0x01234567) & 0xFFFFFFFF)
+            await member.raw.send(frame(TEXT, wire.chat(number, "é" * number + "x"), mask=mask))
             equal("accepted", wire.accepted(number, number + 1), await member.of_kind("accepted", "error"))
 
 

@@ -109,7 +109,8 @@ def _add_all() -> None:
         REGISTRY.add(f"handshake/taken/{name}", good)
     for name, (request, status, headers) in BAD.items():
 
-        async def bad(lab: Lab, request: bytes = request, status: int = status, headers: dict[str, str] = headers) -> None:
+        async def bad(lab: Lab, case: tuple[bytes, int, dict[str, str]] = (request, status, headers)) -> None:
+            request, status, headers = case
             answer = await answer_of(lab, request)
             equal("status and body", (status, wire.BODIES[status].encode()), (answer.status, answer.body))
             equal("headers", headers, {key: answer.headers.get(key) for key in headers})

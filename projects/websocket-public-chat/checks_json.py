@@ -165,7 +165,7 @@ SHAPES = {
     "order": '{"text":"x","id":1,"type":"chat"}',
     "space": '\t{ "type" :\r\n"chat" , "id" : 1 ,\n"text":\t"x" } \n',
     "escaped-names": r'{"\u0074ype":"ch\u0061t","i\u0064":1,"t\u0065xt":"\u0078"}',
-    "unknown-members": '{"a":null,"type":"chat","b":[1,{"c":[]}],"id":1,"text":"x","d":{"type":"join","text":7},"e":-0.5e-7}',
+    "unknown-members": '{"a":null,"type":"chat","b":[1,{"c":[]}],"id":1,"text":"x","d":{"type":"join","text":7}}',
     "unknown-deep": '{"a":' + "[" * DEEP + "]" * DEEP + ',"type":"chat","id":1,"text":"x"}',
     "unknown-deep-objects": '{"a":' + '{"b":' * 400 + "1" + "}" * 400 + ',"type":"chat","id":1,"text":"x"}',
     "unknown-big-numbers": '{"a":' + "9" * 400 + ',"b":1e999,"c":-1E-999,"type":"chat","id":1,"text":"x"}',
@@ -228,7 +228,8 @@ async def ids(lab: Lab) -> None:
     """Numbers from 0 to 2^53-1 come back as they are, and may come again."""
     async with lab.server("--rate", "0") as server:
         member = await server.member()
-        numbers = [0, 1, 9, 10, 255, 256, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 32, LARGEST_ID - 1, LARGEST_ID, 0, 7, 7]
+        numbers = [0, 1, 9, 10, 255, 256, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 32]
+        numbers += [LARGEST_ID - 1, LARGEST_ID, 0, 7, 7]
         for seq, number in enumerate(numbers, 1):
             await member.say(number, "x")
             equal("accepted", wire.accepted(number, seq), await member.of_kind("accepted", "error"))
