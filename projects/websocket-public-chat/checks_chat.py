@@ -61,17 +61,6 @@ async def join_twice(lab: Lab) -> None:
         await server.counted(rooms=1, members=2)
 
 
-@REGISTRY.named("chat/join/bad-join-after-join")
-async def bad_join_twice(lab: Lab) -> None:
-    """A message is checked before its sender: a bad room is a bad room, joined or not."""
-    async with lab.server() as server:
-        member = await server.member()
-        await member.raw.say(wire.join("BAD"))
-        equal("answer", wire.error("bad room"), await member.of_kind("error"))
-        await member.say(1, "")
-        equal("answer", wire.error("bad text"), await member.of_kind("error"))
-
-
 @REGISTRY.named("chat/not-joined/chat")
 async def chat_first(lab: Lab) -> None:
     """Speaking before joining is an error, counted as offered and as nothing else."""
@@ -98,6 +87,7 @@ async def leave(lab: Lab) -> None:
     """Leaving: left, then 1000, then the end; the others are told."""
     async with lab.server() as server:
         member, other = await server.member("room", "n"), await server.member("room", "m")
+        await other.until(lambda text: text == wire.presence("room", 2), "presence of two")
         await member.raw.say(wire.LEAVE)
         equal("left", wire.left("room"), await member.of_kind("left", "error"))
         equal("close", (1000, "left"), await closed(member))
@@ -190,6 +180,7 @@ async def errors_between(lab: Lab) -> None:
     """Good messages between errors do not reset the count, and the room hears of the end."""
     async with lab.server("--rate", "0") as server:
         member, other = await server.member("room", "n"), await server.member("room", "m")
+        await other.until(lambda text: text == wire.presence("room", 2), "presence of two")
         for number in range(LAST_ERROR - 1):
             await member.raw.say("[]")
             equal("error", wire.error("not an object"), await member.of_kind("error"))
@@ -242,12 +233,15 @@ async def presence_rate(lab: Lab) -> None:
     """However often clients come and go, presence comes at most once a second, and the last is true."""
     async with lab.server() as server:
         watcher = await server.member("room", "w")
-        watching = asyncio.ensure_future(watcher.quiet(4.0))
+        watching = asyncio.ensure_future(watcher.quiet(30))
         for _ in range(25):
             guest = await server.member("room", "g")
             await asyncio.sleep(0.04)
             guest.raw.close()
-        await watching
+        await server.counted(members=1)
+        await asyncio.sleep(PRESENCE_SECONDS + 0.6)
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
         times = [at for text, at in zip(watcher.texts, watcher.times, strict=True) if wire.kind_of(text) == "presence"]
         gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
         expect(all(gap > PRESENCE_SECONDS - 0.2 for gap in gaps), f"expected a second between presence, got {gaps}")
@@ -263,6 +257,19 @@ async def presence_unchanged(lab: Lab) -> None:
         await server.member("other", "o")
         await watcher.quiet(2.2)
         equal("presence", [wire.presence("room", 1)], watcher.of("presence"))
+
+
+@REGISTRY.named("chat/presence/back-to-the-same-number", seconds=2)
+async def presence_back(lab: Lab) -> None:
+    """A number that changed and changed back did change: who joined meanwhile must not believe the old one."""
+    async with lab.server() as server:
+        first = await server.member("room", "a")
+        second = await server.member("room", "b")
+        equal("members, as the second was told", 2, second.members)
+        await first.raw.say(wire.LEAVE)
+        await first.of_kind("left")
+        got = await second.until(lambda text: text == wire.presence("room", 1), "presence of one", 3)
+        equal("presence", wire.presence("room", 1), got)
 
 
 # --- the limit of messages -------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import chat_wire as wire
 from chat_client import Ended, Member, library
-from chat_lab import REGISTRY, Lab, Server, equal, expect
+from chat_lab import REGISTRY, CheckError, Lab, Server, equal, expect
 
 CLIENTS = 50
 ROOMS = ("red", "green", "blue")
@@ -198,7 +198,14 @@ async def with_library(lab: Lab) -> None:
                     await client.send([sent[:7], sent[7:]])
                 got: list[str] = []
                 while sum(wire.kind_of(text) in ("chat", "accepted") for text in got) < 60:
-                    got.append(str(await asyncio.wait_for(client.recv(), 10)))
+                    try:
+                        got.append(str(await asyncio.wait_for(client.recv(), 10)))
+                    except TimeoutError:
+                        kinds = [wire.kind_of(text) for text in got]
+                        raise CheckError(
+                            f"expected 10 accepted and 50 chats within 10 s, got {kinds.count('accepted')} "
+                            f"and {kinds.count('chat')}"
+                        ) from None
                 await ready.wait()
                 return got
 

@@ -105,6 +105,8 @@ def _add_all() -> None:
             answer = await answer_of(lab, request)
             equal("status", 101, answer.status)
             equal("accept", wire.accept_of(wire.KEY), answer.headers.get("sec-websocket-accept"))
+            for header in ("sec-websocket-extensions", "sec-websocket-protocol"):
+                equal(header, None, answer.headers.get(header))
 
         REGISTRY.add(f"handshake/taken/{name}", good)
     for name, (request, status, headers) in BAD.items():

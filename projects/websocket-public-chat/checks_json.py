@@ -186,6 +186,11 @@ def _add_errors() -> None:
 
             async def wrong(lab: Lab, reason: str = reason, sent: str = sent) -> None:
                 async with lab.server() as server:
+                    if reason in ("bad text", "bad id"):
+                        member = await server.member()
+                        await member.raw.say(sent)
+                        equal("answer", wire.error(reason), await member.of_kind("error", "accepted"))
+                        return
                     raw = await server.websocket()
                     await raw.say(sent)
                     equal("answer", wire.error(reason), await raw.text())

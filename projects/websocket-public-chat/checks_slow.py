@@ -66,7 +66,7 @@ async def rest_of(raw: Raw) -> tuple[int, list[tuple[int, str]]]:
 @REGISTRY.named("slow/found-counted-cut", seconds=5)
 async def found(lab: Lab) -> None:
     """Who does not read is counted once, leaves its room, gets 1013 or an end; deliveries are counted."""
-    async with lab.server("--rate", "0", "--queue", "50") as server:
+    async with lab.server("--rate", "0", "--queue", "120") as server:
         sender, reader = await server.member("room", "s"), await server.member("room", "r")
         slow = await server.member("room", "slow", receive_buffer=SMALL_BUFFER)
         said, _ = await until_slow(server, sender, [reader])
@@ -107,7 +107,7 @@ async def exact(lab: Lab) -> None:
 @REGISTRY.named("slow/others-are-not-delayed", seconds=5)
 async def undisturbed(lab: Lab) -> None:
     """While three do not read, everyone else gets everything, soon."""
-    async with lab.server("--rate", "0", "--queue", "100") as server:
+    async with lab.server("--rate", "0", "--queue", "130") as server:
         sender = await server.member("room", "s")
         readers = [await server.member("room", f"r{number}") for number in range(3)]
         for number in range(3):
@@ -120,7 +120,7 @@ async def undisturbed(lab: Lab) -> None:
 @REGISTRY.named("slow/other-rooms-hear-nothing", seconds=3)
 async def other_rooms(lab: Lab) -> None:
     """A slow one in another room changes nothing here."""
-    async with lab.server("--rate", "0", "--queue", "30") as server:
+    async with lab.server("--rate", "0", "--queue", "110") as server:
         here = await server.member("other", "h")
         sender = await server.member("room", "s")
         await server.member("room", "slow", receive_buffer=SMALL_BUFFER)

@@ -32,9 +32,10 @@ async def ping_comes(lab: Lab) -> None:
 async def silence(lab: Lab) -> None:
     """Without an answer the connection is cut after the timeout, counted, and its room is told."""
     async with lab.server(*SHORT) as server:
-        silent, watcher = await server.member("room", "s"), await server.member("room", "w")
+        watcher, silent = await server.member("room", "w"), await server.member("room", "s")
         start = time.monotonic()
         cut = asyncio.ensure_future(silent.raw.end(8))
+        await watcher.until(lambda text: text == wire.presence("room", 2), "presence of two")
         await watcher.until(lambda text: text == wire.presence("room", 1), "presence of one")
         await cut
         least = INTERVAL + TIMEOUT - EARLY
