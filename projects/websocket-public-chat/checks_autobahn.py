@@ -1,7 +1,7 @@
 """The cases of Autobahn's fuzzing client on /echo, sections 1 to 7 and 10, written anew as checks of this oracle.
 
-The suite itself (autobahntestsuite 0.8.2) needs Python 2.7, which no container of ours has, so what it sends and what it
-expects is repeated here, under its numbers; sections 9 (performance), 12 and 13 (compression) are left out. Where it
+The suite itself (autobahntestsuite 0.8.2) needs Python 2.7, which no container of ours has, so what it sends and what
+it expects is repeated here, under its numbers; sections 9 (performance), 12 and 13 (compression) are left out. Where it
 calls an outcome NON-STRICT, that outcome passes here too. Sections 6.5 and up are one check each, with a list of
 texts. Case 7.1.6 (a close frame right behind 256 KiB) is informational there, and is here only asked to end.
 
@@ -308,9 +308,7 @@ TEXTS: dict[str, list[bytes]] = {
         for first in (b"\xed\xa0\x80", b"\xed\xad\xbf", b"\xed\xae\x80", b"\xed\xaf\xbf")
         for second in (b"\xed\xb0\x80", b"\xed\xbf\xbf")
     ],
-    "6.22-noncharacters": [
-        chr(plane << 16 | last).encode() for plane in range(17) for last in (0xFFFE, 0xFFFF)
-    ],
+    "6.22-noncharacters": [chr(plane << 16 | last).encode() for plane in range(17) for last in (0xFFFE, 0xFFFF)],
     "6.23-specials": [chr(code).encode() for code in range(0xFFF9, 0x10000)],
 }
 """The texts of sections 6.5 to 6.23; whether one is UTF-8 is for Python to say."""

@@ -56,6 +56,10 @@ class Listener:
         expect(not self.fault, f"{self.member.nick}: {self.fault}")
         equal(f"answers to {self.member.nick}", count, len(self.answers))
 
+    async def heard(self, count: int, seconds: float = 5.0) -> None:
+        """Wait for so many chats, or for the end of patience."""
+        await until(lambda: len(self.member.of("chat")) >= count or self.fault, seconds)
+
     async def stop(self) -> None:
         """Read no more."""
         self.stopped = True
@@ -83,7 +87,7 @@ class Said:
 
 
 def said_by(listener: Listener, sent: Sequence[str]) -> list[Said]:
-    """Return what of the plan of a sender was accepted, with its seq; fail where an answer is not for its message."""
+    """Return what a sender was told to be accepted, with its seq; fail where an answer is not for its message."""
     result, answers = [], listener.answers
     equal(f"answers to {listener.member.nick}", len(sent), len(answers))
     for number, (text, answer) in enumerate(zip(sent, answers, strict=True)):
@@ -121,7 +125,9 @@ def check_received(member: Member, wanted: Sequence[Said], may: Sequence[Said] =
     missing = sorted({one.seq for one in wanted} - set(seqs))
     expect(not missing, f"{member.nick}: expected {len(wanted)} messages, got {len(got)}, without seq {missing[:5]}")
     bad = next((at for at in range(1, len(seqs)) if seqs[at] < seqs[at - 1]), None)
-    expect(bad is None, f"{member.nick}: expected the order of seq, got {seqs[max(0, (bad or 0) - 2) : (bad or 0) + 2]}")
+    expect(
+        bad is None, f"{member.nick}: expected the order of seq, got {seqs[max(0, (bad or 0) - 2) : (bad or 0) + 2]}"
+    )
     strange = {wire.kind_of(text) for text in member.texts} - {"joined", "accepted", "refused", "chat", "presence"}
     expect(not strange, f"{member.nick}: expected no other messages, got {strange}")
 
@@ -173,7 +179,7 @@ async def exactly_once(lab: Lab) -> None:
         total = {room: sum(one.room == room for one in said) for room in ROOMS}
         for one in listeners:
             due = total[one.member.room] - sum(other.nick == one.member.nick for other in said)
-            await until(lambda one=one, due=due: len(one.member.of("chat")) >= due or one.fault, 5)
+            await one.heard(due)
         await asyncio.sleep(QUIET_SECONDS)
         check_seqs(said)
         for one in listeners:
@@ -345,7 +351,7 @@ async def apart(lab: Lab) -> None:
             await one.member.say(number, one.member.room)
         await asyncio.sleep(QUIET_SECONDS)
         for one in listeners:
-            await until(lambda one=one: one.member.of("chat"), 3)
+            await one.heard(1)
             await one.stop()
             texts = [wire.content(text)["text"] for text in one.member.of("chat")]
             equal(f"texts in {one.member.room}", [one.member.room], texts)

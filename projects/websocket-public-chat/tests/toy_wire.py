@@ -19,8 +19,16 @@ FLAGS = ("--help", "--version", "--echo")
 WHOLE = {"--threads": 1, "--queue": 1, "--burst": 1, "--max-message-bytes": 1, "--max-connections": 1, "--history": 0}
 SECONDS = {"--drain-timeout": 0.0, "--ping-interval": 0.001, "--ping-timeout": 0.001, "--join-timeout": 0.001}
 DEFAULTS = {
-    **{"--threads": 1, "--drain-timeout": 5, "--queue": 1024, "--rate": 10, "--burst": 20, "--ping-interval": 20},
-    **{"--ping-timeout": 10, "--join-timeout": 10, "--max-message-bytes": 4096, "--max-connections": 10000},
+    "--threads": 1,
+    "--drain-timeout": 5,
+    "--queue": 1024,
+    "--rate": 10,
+    "--burst": 20,
+    "--ping-interval": 20,
+    "--ping-timeout": 10,
+    "--join-timeout": 10,
+    "--max-message-bytes": 4096,
+    "--max-connections": 10000,
     "--history": 0,
 }
 MANUAL = f"usage: {SLUG} --listen HOST:PORT [options]\n" + "".join(
@@ -105,18 +113,9 @@ def parse_options(words: list[str]) -> Options:
 def set_option(options: Options, name: str, value: str) -> None:
     """Check and keep one value."""
     if name == "--listen":
-        host, colon, port = value.rpartition(":")
-        if not colon or not host:
-            raise bad(name, value, "not HOST:PORT")
-        if not port.isdigit() or int(port) > 65535:
-            raise bad(name, value, "the port is not a number from 0 to 65535")
-        options.listen = host.strip("[]"), int(port)
+        set_listen(options, value)
     elif name == "--origins":
-        options.origins = value.split(",")
-        for origin in options.origins:
-            scheme, _, host = origin.partition("://")
-            if scheme not in ("http", "https") or not host or "/" in host:
-                raise bad(name, value, "not a list of origins like https://a.example")
+        set_origins(options, value)
     elif name in WHOLE:
         if not value.isdigit() or not WHOLE[name] <= int(value) <= 10**8:
             raise bad(name, value, f"not a whole number from {WHOLE[name]} to {10**8}")
@@ -128,8 +127,27 @@ def set_option(options: Options, name: str, value: str) -> None:
             number = math.nan
         least = SECONDS.get(name, 0.0)
         if not least <= number <= 10**6:
-            raise bad(name, value, f"not a number of seconds from {least} to {10**6}" if name in SECONDS else "not a number")
+            raise bad(name, value, f"not a number from {least} to {10**6}")
         options.values[name] = number
+
+
+def set_listen(options: Options, value: str) -> None:
+    """Check and keep the address."""
+    host, colon, port = value.rpartition(":")
+    if not colon or not host:
+        raise bad("--listen", value, "not HOST:PORT")
+    if not port.isdigit() or int(port) > 65535:
+        raise bad("--listen", value, "the port is not a number from 0 to 65535")
+    options.listen = host.strip("[]"), int(port)
+
+
+def set_origins(options: Options, value: str) -> None:
+    """Check and keep the origins."""
+    options.origins = value.split(",")
+    for origin in options.origins:
+        scheme, _, host = origin.partition("://")
+        if scheme not in ("http", "https") or not host or "/" in host:
+            raise bad("--origins", value, "not a list of origins like https://a.example")
 
 
 # --- HTTP ------------------------------------------------------------------------------------------------------------
