@@ -198,6 +198,7 @@ async def with_library(lab: Lab) -> None:
         async def one(number: int, ready: asyncio.Barrier) -> list[str]:
             async with library(server.port) as client:
                 await client.send(wire.join("lib", f"n{number}"))
+                equal("the first message", "joined", wire.kind_of(str(await client.recv())))
                 await ready.wait()
                 for message in range(10):
                     sent = wire.chat(message, f"n{number}#{message}")

@@ -101,7 +101,8 @@ async def exact(lab: Lab) -> None:
         total = gone["deliveries_total"] + gone["deliveries_dropped_total"]
         between("deliveries + dropped", said - 10, total, said)
         chats, _ = await rest_of(slow.raw)
-        equal("deliveries, as the slow one read them", gone["deliveries_total"], chats)
+        delivered = gone["deliveries_total"]
+        expect(chats <= delivered, f"deliveries: expected at least the {chats} that were read whole, got {delivered}")
 
 
 @REGISTRY.named("slow/others-are-not-delayed", seconds=5)

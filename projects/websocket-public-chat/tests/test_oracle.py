@@ -15,7 +15,7 @@ pytest.importorskip("websockets", reason="the package websockets is not installe
 
 PROJECT = Path(__file__).resolve().parent.parent
 TOY = PROJECT / "tests" / "toy_chat.py"
-SECONDS = 240
+SECONDS = 600
 
 pytestmark = pytest.mark.slow
 
@@ -98,7 +98,7 @@ CAUGHT_BY = {
 def ask(program: Path, out: Path, only: str = "*", lie: str = "") -> dict[str, str | None]:
     """Run the oracle on a program; return what it found."""
     argv = [sys.executable, str(PROJECT / "oracle.py"), "--program", str(program), "--data", str(out)]
-    argv += ["--out", str(out), "--only", only]
+    argv += ["--out", str(out), "--only", only, "--seconds", str(SECONDS - 60)]
     path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"  # the toy runs by itself
     environment = {**os.environ, "CHAT_LIE": lie, "PATH": path}
     subprocess.run(argv, check=True, timeout=SECONDS, env=environment)
