@@ -255,6 +255,8 @@ class Client:
             self.check_text(kind, payload if LIE == "checks-fragments-alone" else bytes(message), final)
             if final:
                 self.message(kind, bytes(message))
+                while self.waiting > QUEUE_BYTES and self.is_echo and not self.closing:  # noqa: ASYNC110 - as below
+                    await asyncio.sleep(0.005)
                 message, kind = bytearray(), 0
                 for one in late:
                     await self.control(*one)
