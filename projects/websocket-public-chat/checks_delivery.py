@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -177,9 +178,10 @@ async def exactly_once(lab: Lab) -> None:
         deliveries = sum(sizes[one.room] - 1 for one in said)
         wanted = {"messages_offered_total": MESSAGES, "messages_accepted_total": MESSAGES, "messages_refused_total": 0}
         total = {room: sum(one.room == room for one in said) for room in ROOMS}
+        deadline = time.monotonic() + 5
         for one in listeners:
             due = total[one.member.room] - sum(other.nick == one.member.nick for other in said)
-            await one.heard(due)
+            await one.heard(due, deadline - time.monotonic())
         await asyncio.sleep(QUIET_SECONDS)
         check_seqs(said)
         for one in listeners:

@@ -16,6 +16,9 @@ INTERVAL, TIMEOUT = 0.6, 0.5
 EARLY, LATE = 0.1, 1.2
 """How much sooner a clock may be, and how much later a busy machine."""
 AWAY = (1001, "going away")
+QUEUED = 100
+"""So many messages must wait in a queue of the lane, beside those that the kernel keeps."""
+MOST_SAID = 20000
 
 
 @REGISTRY.named("liveness/ping-after-the-interval", seconds=2)
@@ -175,16 +178,21 @@ async def drain_delivers(lab: Lab) -> None:
 @REGISTRY.named("drain/slow-reader-gets-all")
 async def drain_slow(lab: Lab) -> None:
     """A client that reads late still gets what was queued for it."""
-    async with lab.server("--rate", "0", "--queue", "2000") as server:
+    async with lab.server("--rate", "0", "--ping-interval", "600", "--drain-timeout", "10") as server:
         sender = await server.member("room", "n")
         receiver = await server.member("room", "m", receive_buffer=4096)
-        texts = 400
-        for number in range(texts):
-            await sender.say(number, "y" * 1900)
-            await sender.of_kind("accepted")
+        said = 0
+        while said < MOST_SAID and said - (await server.counters())["deliveries_total"] < QUEUED:
+            for number in range(said, said + 20):
+                await sender.say(number, "y" * 1900)
+            for number in range(said, said + 20):
+                equal("accepted", wire.accepted(number, number + 1), await sender.of_kind("accepted"))
+            said += 20
+        counts = await server.counters()
+        expect(said - counts["deliveries_total"] >= QUEUED, f"expected {QUEUED} messages in a queue, got {counts}")
         server.program.signal(signal.SIGTERM)
         await asyncio.sleep(0.5)
-        for number in range(texts):
+        for number in range(said):
             equal("chat", wire.chatted("room", "n", number + 1, "y" * 1900), await receiver.of_kind("chat"))
         equal("close", AWAY, await receiver.raw.close_code())
         for member in (sender, receiver):
