@@ -53,14 +53,22 @@ class Raw:
         return cls(sock)
 
     def close(self) -> None:
-        """End the connection without a word."""
+        """End the connection without a word.
+
+        A task may still wait for the socket: the loop must forget that first, since the number of the descriptor will
+        soon be another socket's.
+        """
+        number = self.sock.fileno()
+        if number >= 0:
+            self.loop.remove_reader(number)
+            self.loop.remove_writer(number)
         self.sock.close()
 
     def reset(self) -> None:
         """End the connection with a reset."""
         with contextlib.suppress(OSError):
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-        self.sock.close()
+        self.close()
 
     async def send(self, data: bytes, seconds: float = PATIENCE_SECONDS) -> None:
         """Send bytes.

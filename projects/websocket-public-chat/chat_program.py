@@ -69,6 +69,7 @@ async def run(program: Path, args: Sequence[str], seconds: float = 10.0) -> Ende
         raise TimeoutError(f"expected an end within {seconds:g} s: {' '.join(args)}") from None
     finally:
         kill(process)
+        await process.wait()
     return Ended(process.returncode or 0, stdout, stderr)
 
 

@@ -215,8 +215,8 @@ async def error_counters(lab: Lab) -> None:
 async def presence_times(lab: Lab) -> None:
     """The first change is told at once, the next when a second is over, with the number of then."""
     async with lab.server() as server:
-        first = await server.member("room", "a")
         start = time.monotonic()
+        first = await server.member("room", "a")
         equal("first", wire.presence("room", 1), await first.of_kind("presence"))
         between("seconds to the first", 0, time.monotonic() - start, 0.7)
         others = [await server.member("room", "b") for _ in range(4)]

@@ -51,7 +51,7 @@ class Listener:
         """What came for its own messages."""
         return [text for text in self.member.texts if wire.kind_of(text) in ("accepted", "refused")]
 
-    async def answered(self, count: int, seconds: float = 20.0) -> None:
+    async def answered(self, count: int, seconds: float = 40.0) -> None:
         """Wait for so many answers."""
         await until(lambda: len(self.answers) >= count or self.fault is not None, seconds)
         expect(not self.fault, f"{self.member.nick}: {self.fault}")
@@ -159,7 +159,7 @@ async def crowd(server: Server, clients: int = CLIENTS, rooms: Sequence[str] = R
     return [Listener(member) for member in members]
 
 
-@REGISTRY.named("delivery/plan/exactly-once", seconds=9)
+@REGISTRY.named("delivery/plan/exactly-once", seconds=20)
 async def exactly_once(lab: Lab) -> None:
     """50 clients in 3 rooms, 2,000 messages: every other member gets each once, in order; the counters agree."""
     async with lab.server("--rate", "0") as server:

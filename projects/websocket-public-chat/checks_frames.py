@@ -367,9 +367,9 @@ async def peer_close_wait(lab: Lab) -> None:
     """A peer that does not answer a close frame is cut after 2 s."""
     async with lab.server() as server:
         raw = await server.websocket()
+        start = time.monotonic()
         await raw.send(frame(TEXT, JOIN) + frame(TEXT, wire.LEAVE))
         equal("close", (1000, "left"), await raw.close_code())
-        start = time.monotonic()
         await raw.end(PEER_CLOSE_SECONDS + 3)
         between("seconds to the end", PEER_CLOSE_SECONDS - 0.4, time.monotonic() - start, PEER_CLOSE_SECONDS + 1.5)
 

@@ -219,8 +219,8 @@ async def half_head(lab: Lab) -> None:
     async with lab.server() as server:
 
         async def cut(data: bytes, *, trickle: bool = False) -> float:
-            raw = await server.connect()
             start = time.monotonic()
+            raw = await server.connect()
             await raw.send(data)
             for _ in range(15 if trickle else 0):
                 try:

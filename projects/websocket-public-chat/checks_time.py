@@ -25,8 +25,8 @@ MOST_SAID = 20000
 async def ping_comes(lab: Lab) -> None:
     """A silent connection gets a ping after the interval, joined or not."""
     async with lab.server(*SHORT) as server:
-        raw = await server.websocket()
         start = time.monotonic()
+        raw = await server.websocket()
         equal("frame", PING, (await raw.frame(what="a ping")).opcode)
         between("seconds to the ping", INTERVAL - EARLY, time.monotonic() - start, INTERVAL + LATE)
 
@@ -35,8 +35,9 @@ async def ping_comes(lab: Lab) -> None:
 async def silence(lab: Lab) -> None:
     """Without an answer the connection is cut after the timeout, counted, and is no member any more."""
     async with lab.server(*SHORT) as server:
-        watcher, silent = await server.member("room", "w"), await server.member("room", "s")
+        watcher = await server.member("room", "w")
         start = time.monotonic()
+        silent = await server.member("room", "s")
         watching = asyncio.ensure_future(watcher.quiet(8))
         await silent.raw.end(8)
         least = INTERVAL + TIMEOUT - EARLY
@@ -50,8 +51,8 @@ async def silence(lab: Lab) -> None:
 async def pongs(lab: Lab) -> None:
     """Who answers pings stays, and is pinged again and again."""
     async with lab.server(*SHORT) as server:
-        raw = await server.websocket()
         start = time.monotonic()
+        raw = await server.websocket()
         for _ in range(4):
             equal("frame", PING, (got := await raw.frame(what="a ping")).opcode)
             await raw.send(wire.frame(PONG, got.payload))
@@ -116,8 +117,8 @@ async def join_timeout(lab: Lab) -> None:
     """Who has not joined in time is closed 1008, pongs or not; who has stays."""
     async with lab.server("--join-timeout", "0.8", *SHORT) as server:
         joined = await server.member()
-        raw = await server.websocket()
         start = time.monotonic()
+        raw = await server.websocket()
         keep = asyncio.ensure_future(joined.quiet(2))
         equal("close", wire.JOIN_TIMEOUT, await raw.close_code())
         between("seconds to the close", 0.8 - EARLY, time.monotonic() - start, 0.8 + LATE)

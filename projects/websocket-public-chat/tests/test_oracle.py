@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -11,12 +12,25 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("websockets", reason="the package websockets is not installed")
+from tools.project import load
+from tools.toolchains import python_packages
 
 PROJECT = Path(__file__).resolve().parent.parent
 TOY = PROJECT / "tests" / "toy_chat.py"
 SECONDS = 600
 
+
+def _packages() -> str:
+    """Return the folder of what the oracle imports; empty where that is installed."""
+    declared = PROJECT / "project.yaml"
+    if importlib.util.find_spec("websockets"):
+        return ""
+    if not declared.exists():
+        pytest.skip("the package websockets is not installed", allow_module_level=True)
+    return str(python_packages(load(declared).oracle_packages.pip))
+
+
+PACKAGES = _packages()
 pytestmark = pytest.mark.slow
 
 CAUGHT_BY = {
@@ -100,7 +114,7 @@ def ask(program: Path, out: Path, only: str = "*", lie: str = "") -> dict[str, s
     argv = [sys.executable, str(PROJECT / "oracle.py"), "--program", str(program), "--data", str(out)]
     argv += ["--out", str(out), "--only", only, "--seconds", str(SECONDS - 60)]
     path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"  # the toy runs by itself
-    environment = {**os.environ, "CHAT_LIE": lie, "PATH": path}
+    environment = {**os.environ, "CHAT_LIE": lie, "PATH": path, "PYTHONPATH": PACKAGES}
     subprocess.run(argv, check=True, timeout=SECONDS, env=environment)
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     return {check["name"]: check["failure"] for check in report["checks"]}
