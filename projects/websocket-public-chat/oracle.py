@@ -21,13 +21,14 @@ frames by itself. Areas, one module each:
     liveness drain                                                  checks_time
 
 Many checks wait most of their time, so a dozen run at once, each beside a server of its own. None waits longer than its
-timeouts; after --seconds the rest fails unasked.
+timeouts; after --seconds the rest fails unasked. Upper bounds of times are wide: the machine may be busy.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import fnmatch
 import importlib.util
 import json
@@ -57,7 +58,9 @@ MODULES = (
     *(checks_chat, checks_json, checks_delivery, checks_slow, checks_time),
 )
 AT_ONCE = 12
-CHECK_SECONDS = 40.0
+BUSY = ("delivery/", "slow/", "autobahn/16", "drain/slow")
+"""Checks that keep this process busy run one after another, so that the others see what comes when it comes."""
+CHECK_SECONDS = 60.0
 SECONDS = 300.0
 OPEN_FILES = 4096
 UNASKED = "not asked"
@@ -96,8 +99,10 @@ async def run_all(chosen: list[Check], lab: Lab, seconds: float) -> dict[str, tu
     deadline = time.monotonic() + seconds
     results: dict[str, tuple[str | None, float]] = {}
 
+    busy = asyncio.Semaphore(1)
+
     async def one(check: Check) -> None:
-        async with free:
+        async with busy if check.name.startswith(BUSY) else contextlib.nullcontext(), free:
             start = time.monotonic()
             late = start > deadline
             failure = f"{UNASKED}: the oracle's {seconds:.0f} s were over" if late else await outcome(check, lab)
