@@ -31,7 +31,7 @@ def _packages() -> str:
 
 
 PACKAGES = _packages()
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.oracle
 
 CAUGHT_BY = {
     "exit-1": "cli/refused/threads/0",
