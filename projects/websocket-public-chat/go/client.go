@@ -380,21 +380,22 @@ func (c *client) goAway(until int64) {
 
 // fail closes for what the client did against the protocol; nothing more is read.
 func (c *client) fail(code int, reason string) {
-	c.server.metrics.protocolErrors.Add(1)
 	c.server.hub.remove(c)
 	c.lock.Lock()
 	defer c.lock.Unlock()
 	c.deaf = true
 	if c.state == stateOpen {
+		c.server.metrics.protocolErrors.Add(1)
 		c.startClose(code, reason)
 	} else {
 		c.cut()
 	}
 }
 
-// receivedClose answers the peer's close frame, or takes it for the answer to ours.
+// receivedClose answers the peer's close frame with the same code and reason, or takes it
+// for the answer to ours.
 func (c *client) receivedClose(payload []byte) {
-	code := 0
+	code, reason := 0, ""
 	if len(payload) > 0 {
 		if len(payload) >= 2 {
 			code = int(binary.BigEndian.Uint16(payload))
@@ -407,6 +408,7 @@ func (c *client) receivedClose(payload []byte) {
 			c.fail(closeBadText, "invalid UTF-8")
 			return
 		}
+		reason = string(payload[2:])
 	}
 	c.server.hub.remove(c)
 	c.lock.Lock()
@@ -414,7 +416,7 @@ func (c *client) receivedClose(payload []byte) {
 	c.deaf, c.peerClosed = true, true
 	switch {
 	case c.state == stateOpen:
-		c.startClose(code, "")
+		c.startClose(code, reason)
 	case c.first == len(c.queue): // ours is written
 		c.cut()
 	}

@@ -46,17 +46,22 @@ pub enum Purpose {
     Echo,
 }
 
-/// Sets the limits of a WebSocket that is about to be.
-pub fn limit(upgrade: WebSocketUpgrade, is_chat: bool, options: &Options) -> WebSocketUpgrade {
-    let (max_bytes, max_write_buffer_bytes) = if is_chat {
-        (options.max_message_bytes, MAX_WRITE_BUFFER_BYTES)
+/// How long a message may be.
+pub fn max_bytes(is_chat: bool, options: &Options) -> usize {
+    if is_chat {
+        options.max_message_bytes
     } else {
-        (MAX_ECHO_BYTES, MAX_ECHO_BYTES + MAX_WRITE_BUFFER_BYTES)
-    };
+        MAX_ECHO_BYTES
+    }
+}
+
+/// Sets the limits of a WebSocket that is about to be. An echo is written before the next message
+/// is read, so that what waits to be written is no longer than a message.
+pub fn limit(upgrade: WebSocketUpgrade, max_bytes: usize) -> WebSocketUpgrade {
     upgrade
         .read_buffer_size(FRAME_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_write_buffer_size(max_write_buffer_bytes)
+        .max_write_buffer_size(max_bytes.saturating_add(MAX_WRITE_BUFFER_BYTES))
         .max_message_size(max_bytes)
         .max_frame_size(max_bytes)
 }
@@ -191,6 +196,12 @@ impl Connection {
     /// Reads and handles what came, if anything did. Before each message the library gets the
     /// answers to the one before, because it takes no more when it has read a close frame.
     fn read_input(&mut self, context: &mut Context<'_>, now: Instant) -> Result<bool, Over> {
+        if let Purpose::Chat(session) = &self.purpose
+            && session.must_wait()
+        {
+            context.waker().wake_by_ref(); // others have their turn first
+            return Ok(false);
+        }
         for count in 0..MESSAGES_A_TURN {
             let has_read = count > 0;
             if self.is_deaf {
@@ -205,7 +216,11 @@ impl Connection {
             }
             let Poll::Ready(next) = self.socket.poll_next_unpin(context) else {
                 self.note_reads(now);
-                return Ok(has_read);
+                let violation = self.trace.violation().filter(|_| !self.has_left);
+                if let Some(ending) = violation {
+                    self.close(ending, now);
+                }
+                return Ok(has_read || violation.is_some());
             };
             self.note_reads(now);
             match next {
@@ -237,7 +252,7 @@ impl Connection {
 
     fn handle(&mut self, message: Message, now: Instant) {
         match (message, &mut self.purpose) {
-            (Message::Close(frame), _) => self.take_leave(frame.as_ref(), now),
+            (Message::Close(_), _) => self.take_leave(now),
             _ if self.closing.is_some() => {}
             (Message::Text(text), Purpose::Chat(session)) => match session.receive(&text, now) {
                 Next::GoOn => {}
@@ -253,17 +268,12 @@ impl Connection {
     }
 
     /// The peer's close frame has come; the library answers it with the next read.
-    fn take_leave(&mut self, frame: Option<&CloseFrame>, now: Instant) {
+    fn take_leave(&mut self, now: Instant) {
         self.has_left = true;
         if self.closing.is_some() {
             return;
         }
-        // The library shows a code that must not be sent as its own answer to it.
-        let is_violation = frame.is_some_and(|frame| {
-            frame.code == 1002 && frame.reason.as_str() == "Protocol violation"
-        });
         self.hub.with(|rooms| {
-            rooms.counters.protocol_errors += u64::from(is_violation);
             rooms.leave_room(self.id, now);
         });
         self.closing = Some(Closing {
