@@ -28,8 +28,8 @@ func TestHeadsEndAtTheirEmptyLine(t *testing.T) {
 	}
 }
 
-// sent is a masked frame of zeros; the mask is zero.
-func sent(first byte, size int) []byte {
+// zeros is a masked frame of zeros; the mask is zero.
+func zeros(first byte, size int) []byte {
 	frame := newFrame(first&opcodeBits, make([]byte, size)).data
 	head := len(frame) - size
 	frame[1] |= maskBit
@@ -37,12 +37,12 @@ func sent(first byte, size int) []byte {
 }
 
 func TestACloseFrameOfOneByteIsFound(t *testing.T) {
-	before := bytes.Join([][]byte{sent(opText, 5), sent(opPing, 0), sent(opBinary, 300), sent(opText, 70_000)}, nil)
+	before := bytes.Join([][]byte{zeros(opText, 5), zeros(opPing, 0), zeros(opBinary, 300), zeros(opText, 70_000)}, nil)
 	for _, test := range []struct {
 		close []byte
 		want  bool
 	}{
-		{sent(opClose, 1), true}, {sent(opClose, 0), false}, {sent(opClose, 2), false}, {append(sent(opClose, 0), sent(opClose, 1)...), false},
+		{zeros(opClose, 1), true}, {zeros(opClose, 0), false}, {zeros(opClose, 2), false}, {append(zeros(opClose, 0), zeros(opClose, 1)...), false},
 	} {
 		input := append(bytes.Clone(before), test.close...)
 		for _, size := range []int{1, 2, 3, 7, 1000, len(input)} {
