@@ -86,7 +86,6 @@ impl Tally {
 #[derive(Debug)]
 pub struct Queue {
     waiting: VecDeque<Outgoing>,
-    waiting_bytes: usize,
     unwritten: Tally,
     max_frames: usize,
 }
@@ -95,7 +94,6 @@ impl Queue {
     pub fn new(max_frames: usize) -> Self {
         Self {
             waiting: VecDeque::new(),
-            waiting_bytes: 0,
             unwritten: Tally::default(),
             max_frames,
         }
@@ -108,21 +106,19 @@ impl Queue {
         let has_room = unwritten.frames <= self.max_frames && unwritten.bytes <= MAX_QUEUE_BYTES;
         if has_room || outgoing.kind == Kind::Free {
             self.unwritten = unwritten;
-            self.waiting_bytes += outgoing.frame.len();
             self.waiting.push_back(outgoing);
             return true;
         }
         false
     }
 
-    /// Half full of what its owner had no turn to take: whoever fills it has to wait.
+    /// More than half full: whoever fills it should let its owner write first.
     pub fn is_crowded(&self) -> bool {
-        self.waiting.len() > self.max_frames / 2 || self.waiting_bytes > MAX_QUEUE_BYTES / 2
+        self.unwritten.frames > self.max_frames / 2 || self.unwritten.bytes > MAX_QUEUE_BYTES / 2
     }
 
     /// Moves all that waits behind what the connection has already.
     pub fn take(&mut self, into: &mut VecDeque<Outgoing>) {
-        self.waiting_bytes = 0;
         if into.is_empty() {
             mem::swap(&mut self.waiting, into);
         } else {
@@ -142,7 +138,6 @@ impl Queue {
 
     /// Gives up what waits here, and says what that was.
     pub fn clear(&mut self) -> Tally {
-        self.waiting_bytes = 0;
         let given_up = Tally::of(&mem::take(&mut self.waiting));
         self.settle(&given_up);
         given_up

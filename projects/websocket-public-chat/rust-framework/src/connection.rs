@@ -321,7 +321,7 @@ impl Connection {
         let written = self.count_written();
         let ending = self.hub.with(|rooms| {
             let waker = context.waker();
-            rooms.exchange(self.id, &written, &mut self.waiting, waker)
+            rooms.exchange(self.id, &written, &mut self.waiting, self.is_blocked, waker)
         });
         if let Some(ending) = ending.filter(|_| self.closing.is_none()) {
             self.obey(ending, now);
@@ -368,6 +368,7 @@ impl Connection {
                 return self.rest(now);
             }
             if !self.flush(context)? {
+                self.hub.with(|rooms| rooms.note_blocked(self.id, true));
                 return Ok(());
             }
         }

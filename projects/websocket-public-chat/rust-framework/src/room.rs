@@ -29,7 +29,9 @@ struct Client {
     /// Set while the connection waits for something to do.
     waker: Option<Waker>,
     membership: Option<Membership>,
-    /// Its queue is half full, and its connection had no turn since.
+    /// Its socket takes no more.
+    is_blocked: bool,
+    /// Its queue is half full for want of a turn of its connection, which is no fault of its own.
     is_crowded: bool,
     /// Why the connection must end, when the rooms decide that.
     ending: Option<Ending>,
@@ -45,7 +47,7 @@ impl Client {
 
     /// Whether its queue has just become half full.
     fn has_become_crowded(&mut self) -> bool {
-        let is_crowded = self.queue.is_crowded();
+        let is_crowded = !self.is_blocked && self.queue.is_crowded();
         !mem::replace(&mut self.is_crowded, is_crowded) && is_crowded
     }
 
@@ -66,7 +68,7 @@ struct Membership {
 struct Room {
     name: Box<str>,
     members: Vec<ClientId>,
-    /// Members whose queue is half full: the others wait until these had their turn.
+    /// Members who are crowded: the others wait until these had their turn.
     crowded: usize,
     seq: u64,
     history: VecDeque<Frame>,
@@ -126,6 +128,7 @@ impl Rooms {
         Some(self.clients.insert(Client {
             queue: Queue::new(self.max_queue),
             waker: None,
+            is_blocked: false,
             is_crowded: false,
             membership: None,
             ending: None,
@@ -269,9 +272,8 @@ impl Rooms {
         }
     }
 
-    /// Whether a member says more only when others had their turn: a queue is half full. So nobody
-    /// who reads is taken for slow because others write fast, and who does not read delays nobody
-    /// for longer than it takes to find that out.
+    /// Whether a member says more only when others had their turn. So nobody who reads is taken for
+    /// slow because others write fast, and nobody waits for who does not read.
     pub fn must_wait(&self, id: ClientId) -> bool {
         let membership = self.clients[id].membership.as_ref();
         membership.is_some_and(|membership| self.open[membership.room].crowded > 0)
@@ -342,17 +344,13 @@ impl Rooms {
         id: ClientId,
         written: &Tally,
         into: &mut VecDeque<Outgoing>,
+        is_blocked: bool,
         waker: &Waker,
     ) -> Option<Ending> {
         self.counters.deliveries += written.chats;
         let client = &mut self.clients[id];
         client.queue.settle(written);
         client.queue.take(into);
-        if mem::take(&mut client.is_crowded)
-            && let Some(membership) = &client.membership
-        {
-            self.open[membership.room].crowded -= 1;
-        }
         if !client
             .waker
             .as_ref()
@@ -360,7 +358,21 @@ impl Rooms {
         {
             client.waker = Some(waker.clone());
         }
-        client.ending
+        let ending = client.ending;
+        self.note_blocked(id, is_blocked);
+        ending
+    }
+
+    /// Whether the socket of a connection takes more. Nobody waits for one that does not.
+    pub fn note_blocked(&mut self, id: ClientId, is_blocked: bool) {
+        let client = &mut self.clients[id];
+        client.is_blocked = is_blocked;
+        let is_crowded = !is_blocked && client.queue.is_crowded();
+        if let Some(membership) = &client.membership {
+            let crowded = &mut self.open[membership.room].crowded;
+            *crowded -= usize::from(mem::replace(&mut client.is_crowded, is_crowded));
+            *crowded += usize::from(is_crowded);
+        }
     }
 
     /// All that still waits for a connection that is ending.
@@ -499,10 +511,10 @@ mod tests {
             let mut taken = VecDeque::new();
             let waker = Waker::noop();
             self.rooms
-                .exchange(id, &Tally::default(), &mut taken, waker);
+                .exchange(id, &Tally::default(), &mut taken, false, waker);
             let written = Tally::of(&taken);
             self.rooms
-                .exchange(id, &written, &mut VecDeque::new(), waker);
+                .exchange(id, &written, &mut VecDeque::new(), false, waker);
             taken
                 .iter()
                 .map(|next| text_of(&next.frame).to_owned())
@@ -627,9 +639,13 @@ mod tests {
             lab.read(ann);
             lab.read(bob);
         }
-        let ending =
-            lab.rooms
-                .exchange(eve, &Tally::default(), &mut VecDeque::new(), Waker::noop());
+        let ending = lab.rooms.exchange(
+            eve,
+            &Tally::default(),
+            &mut VecDeque::new(),
+            false,
+            Waker::noop(),
+        );
         assert_eq!(ending, Some(TOO_SLOW));
         let counters = lab.rooms.counters.clone();
         assert_eq!(
@@ -646,6 +662,33 @@ mod tests {
     }
 
     #[test]
+    fn members_wait_for_who_had_no_turn_and_not_for_who_does_not_read() {
+        let mut lab = Lab::new(4, 0);
+        let (ann, bob) = (lab.join("r", "ann"), lab.join("r", "bob"));
+        let other = lab.join("other", "eve");
+        lab.read(ann);
+        lab.read(bob);
+        for _ in 0..3 {
+            assert!(!lab.rooms.must_wait(ann));
+            lab.chat(ann, "x");
+            lab.read(ann);
+        }
+        assert!(lab.rooms.must_wait(ann) && !lab.rooms.must_wait(other));
+        lab.rooms.note_blocked(bob, true);
+        assert!(!lab.rooms.must_wait(ann), "its socket is full");
+        lab.rooms.note_blocked(bob, false);
+        assert!(lab.rooms.must_wait(ann));
+        lab.read(bob);
+        assert!(!lab.rooms.must_wait(ann), "it has written");
+        for _ in 0..3 {
+            lab.chat(ann, "x");
+            lab.read(ann);
+        }
+        lab.rooms.leave_room(bob, lab.now);
+        assert!(!lab.rooms.must_wait(ann), "it is no member any more");
+    }
+
+    #[test]
     fn what_was_taken_and_not_written_is_dropped() {
         let mut lab = Lab::new(100, 0);
         let (ann, bob) = (lab.join("r", "ann"), lab.join("r", "bob"));
@@ -653,7 +696,7 @@ mod tests {
         lab.chat(ann, "one");
         let mut taken = VecDeque::new();
         lab.rooms
-            .exchange(bob, &Tally::default(), &mut taken, Waker::noop());
+            .exchange(bob, &Tally::default(), &mut taken, false, Waker::noop());
         lab.chat(ann, "two");
         lab.rooms.disconnect(bob, &Tally::of(&taken), lab.now);
         assert_eq!(

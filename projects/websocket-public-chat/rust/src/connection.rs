@@ -79,6 +79,8 @@ pub struct Connection {
     /// Nothing is read until the echoes are written.
     reads_later: bool,
     outbox: Outbox,
+    /// The socket took less than there was.
+    is_blocked: bool,
     hub: Arc<Hub>,
     id: ClientId,
     purpose: Purpose,
@@ -122,6 +124,7 @@ impl Connection {
             owes_answers: false,
             reads_later: false,
             outbox: Outbox::default(),
+            is_blocked: false,
             hub,
             id,
             purpose,
@@ -352,7 +355,7 @@ impl Connection {
         loop {
             let ending = self.hub.with(|rooms| {
                 let (frames, waker) = (&mut self.outbox.frames, context.waker());
-                rooms.exchange(self.id, &written, frames, waker)
+                rooms.exchange(self.id, &written, frames, self.is_blocked, waker)
             });
             if let Some(ending) = ending.filter(|_| self.closing.is_none()) {
                 self.obey(ending, now);
@@ -364,8 +367,13 @@ impl Connection {
                 return self.rest(context, now);
             }
             let stream = Pin::new(&mut self.stream);
-            written = match self.outbox.poll_write(stream, context) {
-                Poll::Pending => return Ok(()),
+            let outcome = self.outbox.poll_write(stream, context);
+            self.is_blocked = outcome.is_pending();
+            written = match outcome {
+                Poll::Pending => {
+                    self.hub.with(|rooms| rooms.note_blocked(self.id, true));
+                    return Ok(());
+                }
                 Poll::Ready(Ok(bytes)) if bytes > 0 => self.outbox.advance(bytes),
                 Poll::Ready(_) => return Err(Over),
             };

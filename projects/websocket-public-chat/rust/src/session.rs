@@ -143,9 +143,15 @@ mod tests {
 
     fn answers(session: &Session) -> Vec<String> {
         let mut taken = VecDeque::new();
-        session
-            .hub
-            .with(|rooms| rooms.exchange(session.id, &Tally::default(), &mut taken, Waker::noop()));
+        session.hub.with(|rooms| {
+            rooms.exchange(
+                session.id,
+                &Tally::default(),
+                &mut taken,
+                false,
+                Waker::noop(),
+            )
+        });
         taken
             .iter()
             .map(|next| text_of(&next.frame).to_owned())
