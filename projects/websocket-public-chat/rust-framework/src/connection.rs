@@ -84,7 +84,7 @@ pub struct Connection {
     /// Taken from the queue, and not yet given to the library.
     waiting: VecDeque<Outgoing>,
     /// Given to the library, and not known to be written.
-    in_flight: VecDeque<Outgoing>,
+    in_flight: VecDeque<Tally>,
     unflushed_bytes: usize,
     /// The socket took no more: nothing is given to the library before it takes the rest.
     is_blocked: bool,
@@ -150,7 +150,10 @@ impl Connection {
     pub async fn run(mut self) {
         poll_fn(|context| self.poll(context)).await;
         let written = self.count_written();
-        let unwritten = Tally::of(self.in_flight.iter().chain(&self.waiting));
+        let mut unwritten = Tally::of(&self.waiting);
+        for frame in &self.in_flight {
+            unwritten.merge(frame);
+        }
         self.hub.with(|rooms| {
             rooms.counters.deliveries += written.chats;
         });
@@ -311,8 +314,10 @@ impl Connection {
         let texts = self.trace.texts();
         let count = texts - mem::replace(&mut self.texts, texts);
         let count = self.in_flight.len().min(count as usize);
-        let written = Tally::of(self.in_flight.iter().take(count));
-        self.in_flight.drain(..count);
+        let mut written = Tally::default();
+        for frame in self.in_flight.drain(..count) {
+            written.merge(&frame);
+        }
         written
     }
 
@@ -328,9 +333,8 @@ impl Connection {
         }
         while !self.is_blocked && !self.has_left && self.unflushed_bytes < BATCH_BYTES {
             let message = if let Some(next) = self.waiting.pop_front() {
-                let text = next.frame.clone();
-                self.in_flight.push_back(next);
-                Message::Text(text)
+                self.in_flight.push_back(Tally::of([&next]));
+                Message::Text(next.frame)
             } else if let Some(echo) = self.echo.take() {
                 echo
             } else if let Some(frame) = self
