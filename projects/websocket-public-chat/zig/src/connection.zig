@@ -287,7 +287,7 @@ pub const Connection = struct {
     /// The peer broke the protocol: it is told, and nothing of it is read any more.
     fn fail(self: *Connection, err: websocket.Error) void {
         if (self.isOpen()) {
-            if (err == error.Protocol or err == error.NotUtf8) metrics.add(&self.worker.counters.protocol_errors, 1);
+            if (err != error.OutOfMemory) metrics.add(&self.worker.counters.protocol_errors, 1);
             switch (err) {
                 error.Protocol => self.close(.protocol, "protocol error"),
                 error.NotUtf8 => self.close(.not_utf8, "invalid UTF-8"),
