@@ -358,7 +358,7 @@ pub const Connection = struct {
         if (!self.isOpen()) return;
         if (websocket.closeCode(self.guard.mendClose(payload))) |code| {
             self.beginClose();
-            self.sendClose(code, "");
+            self.sendClose(code, if (payload.len > 2) payload[2..] else "");
         } else |err| self.fail(err);
         self.state = .closing;
         self.after = .nothing;
@@ -399,7 +399,7 @@ pub const Connection = struct {
     }
 
     fn sendClose(self: *Connection, code: ?u16, reason: []const u8) void {
-        var payload: [64]u8 = undefined;
+        var payload: [125]u8 = undefined;
         var length: usize = 0;
         if (code) |number| {
             std.mem.writeInt(u16, payload[0..2], number, .big);
