@@ -148,7 +148,7 @@ impl Worker {
                 match event.token() {
                     LISTENER => self.accept(),
                     WAKER => drain_was_asked = true,
-                    Token(key) => self.serve(key),
+                    Token(key) => self.serve(key, event.is_read_closed()),
                 }
             }
             // Behind the events: both may end connections that have one.
@@ -210,12 +210,13 @@ impl Worker {
         place.insert(Connection::new(stream, self.now + options.idle_timeout));
     }
 
-    fn serve(&mut self, key: usize) {
+    fn serve(&mut self, key: usize, client_is_done: bool) {
         let connection = &mut self.connections[key];
         let mut turn = Turn {
             shared: &self.shared,
             output: &mut self.output,
             now: self.now,
+            client_is_done,
             is_draining: self.drain_until.is_some(),
         };
         let goes_on = match connection.advance(&mut turn) {
@@ -265,7 +266,7 @@ impl Worker {
         self.drain_until = Some(self.now + self.shared.options.drain_timeout);
         let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
         for key in keys {
-            self.serve(key);
+            self.serve(key, false);
         }
     }
 }
@@ -275,6 +276,8 @@ struct Turn<'a> {
     shared: &'a Shared,
     output: &'a mut Vec<u8>,
     now: Instant,
+    /// It will send no more; the end stands behind what is there.
+    client_is_done: bool,
     is_draining: bool,
 }
 
@@ -344,7 +347,7 @@ impl Connection {
                     Some(0) => return Ok(Step::End),
                     Some(count) => self.filled += count,
                 }
-                is_drained = received < Some(most);
+                is_drained = received < Some(most) && !turn.client_is_done;
             }
             self.answer(turn)?;
         }
