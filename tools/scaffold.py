@@ -41,7 +41,8 @@ def run(wish: Wish, root: Path = project.ROOT, ask: Ask | None = None) -> Path:
         wish = interview(wish, taken, ask or prompt())
     place = settle(wish, taken)
     folder = write(root / "projects", place, render(place))
-    terminal.say(f"made    {folder.relative_to(root)} ({place.number}, {place.kind}, lanes {', '.join(place.languages)})")
+    lanes = ", ".join(place.languages)
+    terminal.say(f"made    {folder.relative_to(root)} ({place.number}, {place.kind}, lanes {lanes})")
     _update_tables(root)
     terminal.say(f"next    nox -s verify-{place.alias}; nox -s bench-{place.alias}; then replace the job step by step")
     return folder

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 import xxhash
 
@@ -52,7 +53,7 @@ def retried(what: str, is_so: Callable[[], bool]) -> None:
     """Wait until something is so."""
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
-        with contextlib.suppress(WrongError):
+        with contextlib.suppress(WrongError, OSError):
             if is_so():
                 return
         time.sleep(0.02)
@@ -110,7 +111,7 @@ class Server:
             raise WrongError("`listening on HOST:PORT`", f"{line!r}, {self.said()}")
         self.address = ("127.0.0.1", int(port))
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         """It is ready."""
         return self
 
@@ -170,7 +171,7 @@ class Client:
         """Connect."""
         self.socket = connect(server.address)
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Self:
         """It is connected."""
         return self
 
