@@ -33,9 +33,9 @@ fn fetch_some(answer: &mut Vec<u8>, options: &Options, keys: &Keys, first: usize
         // Half of them come back before more are sent, in one piece.
         if sent - done <= options.pipeline / 2 {
             asked.clear();
-            for number in sent..keys.len().min(done + options.pipeline) {
-                push_request(&mut asked, keys.get(number), &server);
-                sent = number + 1;
+            while sent < keys.len().min(done + options.pipeline) {
+                push_request(&mut asked, keys.get(sent), &server);
+                sent += 1;
             }
             link.send(&asked).map_err(failed)?;
         }

@@ -12,6 +12,7 @@ const MAX_KEY_BYTES: usize = 255;
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// Keys, one a line, in one piece of memory.
+#[derive(Debug)]
 pub struct Keys {
     content: Vec<u8>,
     ends: Vec<usize>,
@@ -84,7 +85,7 @@ mod tests {
             ("a\n", &["a"]),
             ("a\nB-c_1.txt\na\n", &["a", "B-c_1.txt", "a"]),
         ] {
-            let keys = Keys::split(content.into()).ok().expect("sound keys");
+            let keys = Keys::split(content.into()).expect("sound keys");
             let got: Vec<&[u8]> = (0..keys.len()).map(|number| keys.get(number)).collect();
             let expected: Vec<&[u8]> = expected.iter().map(|key| key.as_bytes()).collect();
             assert_eq!(got, expected, "{content:?}");
@@ -102,7 +103,7 @@ mod tests {
             ("a\n../b", 2),
             (&long, 2),
         ] {
-            let bad = Keys::split(content.into()).err().expect("no key");
+            let bad = Keys::split(content.into()).expect_err("no key");
             assert_eq!(bad.0, line, "{content:?}");
         }
     }
