@@ -94,7 +94,8 @@ fn status_failure(key: &[u8], status: u16) -> Box<Failure> {
 fn server_failure(server: &str, error: &io::Error) -> Box<Failure> {
     let why = match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => "did not answer in time".to_owned(),
-        _ => reason(error),
+        _ if error.raw_os_error().is_some() => reason(error),
+        _ => error.to_string(),
     };
     machine_failure(format!("{server}: {why}"))
 }
