@@ -484,7 +484,8 @@ def private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caches, "WORK", tmp_path / "work")
 
 
-ON_DEMAND = pytest.mark.skipif("DEADHEAT_WHOLE_TEMPLATES" not in os.environ, reason="minutes: set DEADHEAT_WHOLE_TEMPLATES")
+WHOLE = "DEADHEAT_WHOLE_TEMPLATES"
+ON_DEMAND = pytest.mark.skipif(WHOLE not in os.environ, reason=f"takes minutes: set {WHOLE}")
 
 
 @pytest.mark.slow

@@ -62,8 +62,8 @@ class Place:
     alias: str
     number: str
     group: str
-    kind: str
     languages: tuple[str, ...]
+    kind: str = DEFAULT_KIND
 
 
 def settle(wish: Wish, taken: Iterable[Row]) -> Place:
@@ -91,7 +91,7 @@ def settle(wish: Wish, taken: Iterable[Row]) -> Place:
             wish = replace(wish, number=own.number, group=own.group)
     number, group = _number_and_group(wish, taken, others)
     languages = _languages(wish.languages, kind)
-    return Place(title, slug, _alias(wish.alias, slug, others), number, group, kind, languages)
+    return Place(title, slug, _alias(wish.alias, slug, others), number, group, languages, kind)
 
 
 def check_kind(kind: str) -> None:

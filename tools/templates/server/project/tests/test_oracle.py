@@ -42,8 +42,8 @@ def test_same_seed_same_load() -> None:
 @pytest.mark.parametrize("program", ["/bin/false", "/bin/cat"])
 def test_no_server_passes_nothing(program: str, tmp_path: Path) -> None:
     """Whatever the program does, there is a report, and no check is good."""
-    words = [sys.executable, PROJECT / "oracle.py", "--program", program, "--data", tmp_path, "--out", tmp_path]
-    subprocess.run([*words, "--only", "[se][tn][ad]*/*"], check=True)
+    words: list[str | Path] = [sys.executable, PROJECT / "oracle.py", "--program", program, "--data", tmp_path]
+    subprocess.run([*words, "--out", tmp_path, "--only", "[se][tn][ad]*/*"], check=True)
     checks = json.loads((tmp_path / "report.json").read_text())["checks"]
     assert len(checks) > 10
     assert [check["name"] for check in checks if check["failure"] is None] == []
