@@ -139,7 +139,10 @@ def verify_all(project: Project, runner: Runner, contenders: Sequence[Contender]
     programs = [Program(one.name, one.attempt.built) for one in contenders if one.attempt.built]
     if project.server is not None:
         _interview_all(project, runner, contenders, prepared)
-    with runner.arena([*_toolbox(project, runner), *programs], prepared.folder, project.limits) as arena:
+    with (
+        runner.arena([*_toolbox(project, runner), *programs], prepared.folder, project.limits) as arena,
+        services.all_services(arena, project),
+    ):
         for one in contenders:
             if one.attempt.built is None:
                 continue
@@ -178,16 +181,15 @@ def _verify_loads(project: Project, arena: Arena, workload: str, contenders: Seq
     if not cases:
         return
     peers = {name: peer for name, peer in project.peers.items() if peer.service}
-    with services.all_services(arena, project):
-        for one in contenders:
-            if one.attempt.built is None or one.verification is None:
-                continue
-            bench_one = LoadBench(arena, project, Settings(seed=0), 1, None, _quiet, peers=peers)
-            for case in cases:
-                if one.name not in case.without:
-                    one.verification.checks += 1
-                    if problem := bench_one.problem(case, Arm(one.name, "lane")):
-                        one.verification.failures.append((case.name, problem))
+    for one in contenders:
+        if one.attempt.built is None or one.verification is None:
+            continue
+        bench_one = LoadBench(arena, project, Settings(seed=0), 1, None, _quiet, peers=peers)
+        for case in cases:
+            if one.name not in case.without:
+                one.verification.checks += 1
+                if problem := bench_one.problem(case, Arm(one.name, "lane")):
+                    one.verification.failures.append((case.name, problem))
 
 
 def _quiet(progress: Progress) -> None:
