@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from tools import build, flow, plan, runners, terminal
 from tools.errors import DeadheatError, UsageError
+from tools.loads import OWN
 from tools.model import Project
 from tools.project import find, load_all
 from tools.runners.base import Runner
@@ -40,7 +41,7 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def parser(program: str) -> argparse.ArgumentParser:
-    """Options after `--` of the build, verify and bench sessions."""
+    """Options after `--` of the build, verify, bench and soak sessions."""
     made = _Parser(prog=f"nox -s {program}", description="Options go after `--`.", allow_abbrev=False)
     made.add_argument("--lanes", type=names, default=(), metavar="go,zig", help="only these lanes or languages")
     made.add_argument(
@@ -48,8 +49,17 @@ def parser(program: str) -> argparse.ArgumentParser:
     )
     made.add_argument("--no-peers", action="store_true", help="leave the peers out")
     made.add_argument("--list", action="store_true", help="print the cells and stop")
-    if program.startswith("bench"):
-        made.add_argument("--cases", type=names, default=(), metavar="a,b", help="only these cases")
+    if program.startswith(("bench", "soak")):
+        _measuring(made, long=program.startswith("soak"))
+    return made
+
+
+def _measuring(made: argparse.ArgumentParser, *, long: bool) -> None:
+    """Options of the sessions that measure: in rounds, or for long."""
+    made.add_argument("--cases", type=names, default=(), metavar="a,b", help="only these cases")
+    if long:
+        made.add_argument("--seconds", type=duration, metavar="60s", help="length of a run (default: the case's own)")
+    else:
         made.add_argument("--rounds", type=int, metavar="N", help="at most N rounds (default: 12 to 40, until precise)")
         made.add_argument(
             "--budget", type=duration, default=900.0, metavar="5m", help="time for all cases of a project (15m)"
@@ -58,16 +68,13 @@ def parser(program: str) -> argparse.ArgumentParser:
             "--min-run", type=duration, default=0.5, metavar="0.5s", help="least length of one run (0.5s)"
         )
         made.add_argument("--workload", default="bench", metavar="NAME", help="bench, or large where a project has it")
-        made.add_argument(
-            "--seed", type=int, metavar="N", help="seed of the order (default: random, stored in the result)"
-        )
-        made.add_argument("--no-store", action="store_true", help="show the numbers, keep nothing (a trial run)")
-        made.add_argument("--no-tables", action="store_true", help="store the result, leave the Markdown tables alone")
-    return made
+    made.add_argument("--seed", type=int, metavar="N", help="seed of the order (default: random, stored in the result)")
+    made.add_argument("--no-store", action="store_true", help="show the numbers, keep nothing (a trial run)")
+    made.add_argument("--no-tables", action="store_true", help="store the result, leave the Markdown tables alone")
 
 
 def session(step: str, aliases: Sequence[str], argv: Sequence[str]) -> None:
-    """Run one step (build, verify, bench) for some projects, all of them without aliases.
+    """Run one step (build, verify, bench, soak) for some projects, all of them without aliases.
 
     Raises:
         DeadheatError: something failed; every project was tried.
@@ -80,7 +87,7 @@ def session(step: str, aliases: Sequence[str], argv: Sequence[str]) -> None:
         return
     runner, why = runners.choose(args.runner)
     terminal.say(f"runner  {runner.name} ({why})")
-    action = {"build": _build, "verify": _verify, "bench": _bench}[step]
+    action = {"build": _build, "verify": _verify, "bench": _bench, "soak": _soak}[step]
     failed = [project.alias for project in projects if not action(project, runner, args)]
     if failed:
         raise DeadheatError(f"{step} failed for {', '.join(failed)}")
@@ -88,6 +95,8 @@ def session(step: str, aliases: Sequence[str], argv: Sequence[str]) -> None:
 
 def _options(args: argparse.Namespace, step: str) -> flow.Options:
     common = {"lanes": args.lanes, "peers": not args.no_peers}
+    if step == "soak":
+        return flow.Options(**common, cases=args.cases, seed=args.seed, soak=True, soak_seconds=args.seconds)
     if step != "bench":
         return flow.Options(**common)
     if args.rounds is not None and args.rounds < 1:
@@ -109,17 +118,26 @@ def _verify(project: Project, runner: Runner, args: argparse.Namespace) -> bool:
 
 def _bench(project: Project, runner: Runner, args: argparse.Namespace) -> bool:
     """Measure, store, show, rewrite the tables; a project in which nothing could be timed is a failure."""
-    options = _options(args, "bench")
     if args.workload not in project.workloads:
         raise UsageError(
             f"{project.alias} has no workload {args.workload!r}", remedy="known: " + ", ".join(project.workloads)
         )
+    return _measure(project, runner, args, "bench")
+
+
+def _soak(project: Project, runner: Runner, args: argparse.Namespace) -> bool:
+    """Run every program for long, store, show, rewrite the tables."""
+    return _measure(project, runner, args, "soak")
+
+
+def _measure(project: Project, runner: Runner, args: argparse.Namespace, step: str) -> bool:
+    """Measure one project; true when every lane could be timed."""
     try:
-        content = flow.bench(project, runner, options, terminal.say, terminal.ProgressLine())
+        content = flow.bench(project, runner, _options(args, step), terminal.say, terminal.ProgressLine())
     except UsageError:
         raise
     except DeadheatError as error:
-        terminal.say(f"bench   {project.slug}: {error}")
+        terminal.say(f"{step:7} {project.slug}: {error}")
         return False
     terminal.clear()
     from tools import publish  # noqa: PLC0415 - heavy imports come after the last timed run (MEASURING 16)
@@ -131,25 +149,26 @@ def _bench(project: Project, runner: Runner, args: argparse.Namespace) -> bool:
 
 
 def lane_steps(what: str, argv: Sequence[str]) -> None:
-    """Run the lanes' own tests or lints on the host, or where asked.
+    """Run the own tests or lints of the load generators and lanes on the host, or where asked.
 
     Raises:
         DeadheatError: some failed; every lane was tried.
     """
     args = parser(what).parse_args(list(argv))
     runner, _ = runners.choose(args.runner or "host")
-    failed = []
+    sources = [build.tool(name, tool.FOLDER, "rust") for name, tool in OWN.items()]
     for project in load_all():
-        for lane in flow.chosen(
-            project, flow.Options(lanes=args.lanes if set(args.lanes) & lanes_of(project) else (), peers=False)
-        ):
-            name = f"{project.slug}/{lane.name}"
-            try:
-                build.check(runner, build.source_of(project, lane), what)
-                terminal.say(f"{what:7} {name}: ok")
-            except DeadheatError as error:
-                failed.append(name)
-                terminal.say(f"{what:7} {name}: FAILED: {error}")
+        lanes = args.lanes if set(args.lanes) & lanes_of(project) else ()
+        chosen = flow.chosen(project, flow.Options(lanes=lanes, peers=False))
+        sources += [build.source_of(project, lane) for lane in chosen]
+    failed = []
+    for source in sources:
+        try:
+            build.check(runner, source, what)
+            terminal.say(f"{what:7} {source.id}: ok")
+        except DeadheatError as error:
+            failed.append(source.id)
+            terminal.say(f"{what:7} {source.id}: FAILED: {error}")
     if failed:
         raise DeadheatError(f"{what} failed for {', '.join(failed)}")
 

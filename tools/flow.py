@@ -10,16 +10,18 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from tools import assemble, build, environment, interview, services, verify, workloads
 from tools.errors import BuildError, UsageError, VerifyError
 from tools.launcher.protocol import LaunchReply
-from tools.loads import TOOLS, pace
+from tools.loads import OWN, TOOLS, pace
 from tools.measure import Arm, Bench, CaseRun, Progress, Settings
-from tools.model import Lane, Packages, Peer, Project
-from tools.runners.base import TOOLBOX, Arena, Program, Run, Runner
+from tools.model import Case, Lane, Packages, Peer, Project
+from tools.runners.base import TOOLBOX, Arena, Built, Program, Run, Runner
 from tools.serving import LoadBench
+from tools.soaking import SoakBench
 
 STARTUP_RUNS = 11
 INTERVIEW_PROCESSES = 256
@@ -39,6 +41,10 @@ class Options:
     budget_seconds: float = 900.0
     min_run_seconds: float = 0.5
     seed: int | None = None
+    soak: bool = False
+    """One long run of each program instead of rounds, in the cases that ask for it."""
+    soak_seconds: float | None = None
+    """Instead of what the cases say."""
 
 
 @dataclass
@@ -183,21 +189,33 @@ def _quiet(progress: Progress) -> None:
 
 
 def _toolbox(project: Project, runner: Runner) -> list[Program]:
-    """Services and load generators of a project, as one more program; nothing for batch projects.
+    """Services and load generators of a project, as more programs; nothing for batch projects.
 
     Raises:
-        BuildError: our load generator does not build.
+        BuildError: a load generator of ours does not build.
     """
     loads = [case.load for case in project.cases if case.load is not None]
     if not loads and not project.services:
         return []
-    attempt = build.build(runner, build.tool("pace", pace.FOLDER, "rust"))
-    if attempt.built is None:
-        raise BuildError(f"the load generator does not build: {attempt.reason}", remedy=attempt.log.strip() or None)
+    names = {"pace", *(load.tool for load in loads if load.tool in OWN)}
+    arms = {name: Program(OWN[name].ARM, _generator(runner, name), beside=True) for name in sorted(names)}
     needed = [service.packages for service in project.services] + [TOOLS[load.tool].PACKAGES for load in loads]
     apt = tuple(name for packages in needed for name in packages.apt)
     pip = tuple(name for packages in needed for name in packages.pip)
-    return [Program(TOOLBOX, attempt.built, Packages(apt, pip), beside=True)]
+    arms["pace"] = replace(arms["pace"], packages=Packages(apt, pip))
+    return list(arms.values())
+
+
+def _generator(runner: Runner, name: str) -> Built:
+    """One of our own load generators.
+
+    Raises:
+        BuildError: it does not build.
+    """
+    attempt = build.build(runner, build.tool(name, OWN[name].FOLDER, "rust"))
+    if attempt.built is None:
+        raise BuildError(f"the load generator does not build: {attempt.reason}", remedy=attempt.log.strip() or None)
+    return attempt.built
 
 
 def measure_all(done: Benchmark, say: Say, progress: Callable[[Progress], None]) -> None:
@@ -207,13 +225,9 @@ def measure_all(done: Benchmark, say: Say, progress: Callable[[Progress], None])
     known = [*workloads.checks(project, done.prepared), *workloads.load_checks(project, done.prepared)]
     checks = {one.name: one for one in known if one.declared}
     peers = {name: peer for name, peer in project.peers.items() if peer.service}
-    cases = [
-        case for case in project.cases if case.name in checks and (not options.cases or case.name in options.cases)
-    ]
-    if not cases:
-        raise UsageError(f"{project.alias}: no such case", remedy="known: " + ", ".join(checks))
+    cases = _cases(project, options, set(checks))
     ready = [one for one in done.contenders if one.ready]
-    programs, arms = _line_up(ready)
+    programs, arms = _line_up(ready, null=not options.soak)
     lanes = sum(arm.role == "lane" for arm in arms)
     done.claims = max(1, len(cases) * (math.comb(lanes, 2) + lanes * (len(arms) - lanes - 1)))
     done.reference = arms[0].name
@@ -228,7 +242,8 @@ def measure_all(done: Benchmark, say: Say, progress: Callable[[Progress], None])
         bandwidth = done.environment["memory_bandwidth_bytes_per_second"]
         settings = replace(done.settings, cpus=_cpus(done))
         bench_one = Bench(arena, project, settings, done.claims, bandwidth, progress)
-        load_one = LoadBench(arena, project, settings, done.claims, bandwidth, progress, peers=peers)
+        kind = partial(SoakBench, seconds=options.soak_seconds) if options.soak else LoadBench
+        load_one = kind(arena, project, settings, done.claims, bandwidth, progress, peers=peers)
         end = time.monotonic() + options.budget_seconds
         for index, case in enumerate(cases):
             share = max(0.0, end - time.monotonic()) / (len(cases) - index)
@@ -236,6 +251,20 @@ def measure_all(done: Benchmark, say: Say, progress: Callable[[Progress], None])
             done.runs.append(asked.measure(case, checks[case.name], arms, time.monotonic() + share))
         for one in ready:
             one.image_bytes, one.image_digest = arena.image_bytes(one.name), arena.image_digest(one.name)
+
+
+def _cases(project: Project, options: Options, known: set[str]) -> list[Case]:
+    """The cases that were asked for, in the project's order.
+
+    Raises:
+        UsageError: there is none.
+    """
+    possible = [case for case in project.cases if case.name in known and (case.soak or not options.soak)]
+    cases = [case for case in possible if not options.cases or case.name in options.cases]
+    if not cases:
+        names = ", ".join(case.name for case in possible) or "none"
+        raise UsageError(f"{project.alias}: no such case", remedy=f"known: {names}")
+    return cases
 
 
 def chosen(project: Project, options: Options) -> list[Lane | Peer]:
@@ -254,12 +283,14 @@ def chosen(project: Project, options: Options) -> list[Lane | Peer]:
 def _settings(options: Options) -> Settings:
     seed = options.seed if options.seed is not None else secrets.randbelow(1 << 32)
     base = Settings(seed=seed, budget_seconds=options.budget_seconds, min_run_seconds=options.min_run_seconds)
+    if options.soak:
+        return replace(base, rounds_min=1, rounds_max=1)
     if options.rounds is None:
         return base
     return replace(base, rounds_min=min(base.rounds_min, options.rounds), rounds_max=options.rounds)
 
 
-def _line_up(ready: Sequence[Contender]) -> tuple[list[Program], list[Arm]]:
+def _line_up(ready: Sequence[Contender], *, null: bool) -> tuple[list[Program], list[Arm]]:
     """Lanes first (the first is the reference), the null arm behind its lane, then the peers."""
     programs, arms = [], []
     for one in ready:
@@ -267,7 +298,7 @@ def _line_up(ready: Sequence[Contender]) -> tuple[list[Program], list[Arm]]:
         role = "lane" if isinstance(one.source, Lane) else "peer"
         programs.append(Program(one.name, one.attempt.built))
         arms.append(Arm(one.name, role, counts_items=one.counts_items))
-        if len(arms) == 1:
+        if null and len(arms) == 1:
             programs.append(Program(f"{one.name}-{NULL_SUFFIX}", one.attempt.built))
             arms.append(Arm(f"{one.name}-{NULL_SUFFIX}", "null", of=one.name))
     return programs, arms

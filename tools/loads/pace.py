@@ -12,9 +12,11 @@ from typing import Any
 
 from tools.loads.base import QUANTILES, Asked, LoadReport
 from tools.model import NO_PACKAGES
+from tools.runners.base import TOOLBOX
 
 PACKAGES = NO_PACKAGES
 OPEN_LOOP = True
+ARM = TOOLBOX
 FOLDER = Path(__file__).with_name("pace")
 
 
