@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests import bad_chats
-from tools import checks, drift, flow, result, runners, soak_tables, validate, wording
+from tools import checks, flow, result, runners, soak_tables, stats, validate, wording
 from tools.files import atomic_write
 from tools.measure import Progress
 from tools.record import SOAK, Result
@@ -120,7 +120,7 @@ def test_a_leak_is_found_and_its_absence_too(soaked: dict[str, Any], tmp_path: P
     case = stored(soaked, tmp_path).cases[0]
     assert case.soak is not None
     points = {arm: (one.t_s, one.rss_bytes) for arm, one in case.soak.series.items()}
-    slopes = {arm: drift.stats.theil_sen(t[8:], rss[8:], 0.05) for arm, (t, rss) in points.items()}
+    slopes = {arm: stats.theil_sen(t[8:], rss[8:], 0.05) for arm, (t, rss) in points.items()}
     assert slopes["leaks"].low * 60 > 1 << 20
     assert slopes["good"].low <= 0
 

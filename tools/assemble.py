@@ -174,7 +174,10 @@ def _load(one: CaseRun) -> dict[str, Any]:
     load = one.case.load
     assert load is not None  # noqa: S101 - the caller looked
     plain = ("tool", "protocol", "connections", "pipeline", "settle_seconds", "measure_seconds", "error_budget")
-    found = {name: getattr(load, name) for name in plain} | {"rate_per_second": one.rate, "curves": _curves(one.samples)}
+    found = {name: getattr(load, name) for name in plain} | {
+        "rate_per_second": one.rate,
+        "curves": _curves(one.samples),
+    }
     if load.tool == "rooms" and one.check.answer is not None:
         found["plan"] = _planned(json.loads(one.check.answer.read_bytes()), saturates=load.saturates)
         found["connections"] = max(max(phase["users"]) for phase in found["plan"]["phases"])

@@ -1,7 +1,7 @@
 """What a soak says of growth: a slope with its interval over the second half, and words for it (MEASURING 13).
 
-"No leak" is not a glance at a curve: the interval of the slope includes zero (or is below it), or what it would grow in a
-day stays below a stated bound.
+"No leak" is not a glance at a curve: the interval of the slope includes zero (or is below it), or what it would grow
+in a day stays below a stated bound.
 """
 
 from __future__ import annotations

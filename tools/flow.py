@@ -16,10 +16,10 @@ from typing import Any
 from tools import assemble, build, environment, interview, services, verify, workloads
 from tools.errors import BuildError, UsageError, VerifyError
 from tools.launcher.protocol import LaunchReply
-from tools.loads import OWN, TOOLS, pace
+from tools.loads import OWN, TOOLS
 from tools.measure import Arm, Bench, CaseRun, Progress, Settings
 from tools.model import Case, Lane, Packages, Peer, Project
-from tools.runners.base import TOOLBOX, Arena, Built, Program, Run, Runner
+from tools.runners.base import Arena, Built, Program, Run, Runner
 from tools.serving import LoadBench
 from tools.soaking import SoakBench
 

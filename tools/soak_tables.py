@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 NOT_SOAKED = "*No soak yet.*"
 HEAD = (
-    "Program", "Deliveries", "Lost", "p99", "p99 of the worst second", "CPU", "Memory at the end", "Memory, second half",
-    "Descriptors",
+    "Program", "Deliveries", "Lost", "p99", "p99 of the worst second", "CPU", "Memory at the end",
+    "Memory, second half", "Descriptors",
 )  # fmt: skip
 
 
@@ -82,13 +82,15 @@ def _absent(case: CaseResult, arm: str) -> list[str]:
 
 def _span(values: Sequence[int]) -> str:
     """Write the least and the most of a count."""
-    return md.count(min(values)) if min(values) == max(values) else f"{md.count(min(values))} to {md.count(max(values))}"
+    return (
+        md.count(min(values)) if min(values) == max(values) else f"{md.count(min(values))} to {md.count(max(values))}"
+    )
 
 
 def _note() -> str:
     """Say what the words mean."""
     return (
-        "One run each, in random order; no winner comes from it. *No leak*: over the second half the interval of the slope"
-        f" of memory (Theil-Sen, medians of {drift.BIN_SECONDS} s) includes zero, or projects to less than"
+        "One run each, in random order; no winner comes from it. *No leak*: over the second half the interval of the"
+        f" slope of memory (Theil-Sen, medians of {drift.BIN_SECONDS} s) includes zero, or projects to less than"
         f" {md.size(drift.LEAK_BYTES_A_DAY)} a day."
     )

@@ -134,7 +134,9 @@ class Chat:
     def upgrade(self, client: Client) -> None:
         """The answer to the upgrade."""
         head, _, client.input = client.input.partition(b"\r\n\r\n")
-        key = next(line.split(b":")[1].strip() for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key"))
+        key = next(
+            line.split(b":")[1].strip() for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key")
+        )
         accept = base64.b64encode(hashlib.sha1(key + GUID).digest())  # noqa: S324 - what RFC 6455 asks for
         client.send(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -42,7 +42,12 @@ def parse(stdout: bytes) -> LoadReport:
     raw: Any = json.loads(stdout)
     try:
         return LoadReport(
-            **{name: int(raw[name]) for name in ("offered", "completed", "mismatched", "errors", "dropped", "wall_ns")},
+            offered=int(raw["offered"]),
+            completed=int(raw["completed"]),
+            mismatched=int(raw["mismatched"]),
+            errors=int(raw["errors"]),
+            dropped=int(raw["dropped"]),
+            wall_ns=int(raw["wall_ns"]),
             generator_cpu_ns=int(raw["generator_cpu_ns"]),
             latency_ns={name: int(raw["latency_ns"][name]) for name in QUANTILES},
             lag_p99_ns=int(raw["lag_ns"]["p99"]) if raw["rate_per_second"] is not None else None,

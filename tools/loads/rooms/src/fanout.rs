@@ -90,7 +90,7 @@ impl Server {
         let mut events = Events::with_capacity(EVENTS);
         loop {
             self.poll.poll(&mut events, None)?;
-            for event in events.iter() {
+            for event in &events {
                 if event.token() == LISTENER {
                     self.accept()?;
                 } else {
@@ -146,7 +146,8 @@ impl Server {
                 break;
             }
         }
-        let mut input = self.clients[index].as_mut().map(|client| std::mem::take(&mut client.input)).unwrap_or_default();
+        let mut input =
+            self.clients[index].as_mut().map(|client| std::mem::take(&mut client.input)).unwrap_or_default();
         let used = self.requests(index, &mut input);
         if let Some(client) = &mut self.clients[index] {
             input.drain(..used);

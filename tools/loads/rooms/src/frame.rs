@@ -7,6 +7,9 @@ pub const PING: u8 = 9;
 pub const PONG: u8 = 10;
 const FIN: u8 = 0x80;
 const MASKED: u8 = 0x80;
+const OPCODE: u8 = 0x0f;
+const CONTINUATION: u8 = 0;
+const LENGTH_16: u8 = 0x7e;
 /// The longest frame that anybody here has a reason to send.
 pub const FRAME_BYTES_MAX: usize = 1 << 16;
 
@@ -38,7 +41,7 @@ pub fn read(input: &[u8]) -> Found {
     if first & 0x70 != 0 {
         return Found::Bad("a frame with reserved bits");
     }
-    if first & FIN == 0 || first & 15 == 0 {
+    if first & FIN == 0 || first & OPCODE == CONTINUATION {
         return Found::Bad("a message in fragments");
     }
     let (length, mut start) = match second & 0x7f {
@@ -54,7 +57,7 @@ pub fn read(input: &[u8]) -> Found {
         start += 4;
     }
     let end = start + length;
-    if end <= input.len() { Found::Whole(Head { opcode: first & 15, mask, start, end }) } else { Found::Part }
+    if end <= input.len() { Found::Whole(Head { opcode: first & OPCODE, mask, start, end }) } else { Found::Part }
 }
 
 /// Append a frame; a client's has a mask.
@@ -64,7 +67,7 @@ pub fn push(opcode: u8, payload: &[u8], mask: Option<[u8; 4]>, out: &mut Vec<u8>
     if payload.len() < 126 {
         out.push(bit | payload.len() as u8);
     } else {
-        out.push(bit | 126);
+        out.push(bit | LENGTH_16);
         out.extend_from_slice(&(payload.len() as u16).to_be_bytes());
     }
     let key = mask.unwrap_or_default();
@@ -101,9 +104,8 @@ pub fn answered(input: &[u8]) -> Option<Result<usize, String>> {
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap_or_default();
     let accepts = |line: &str| {
-        line.split_once(':').is_some_and(|(name, value)| {
-            name.eq_ignore_ascii_case("Sec-WebSocket-Accept") && value.trim() == ACCEPT
-        })
+        line.split_once(':')
+            .is_some_and(|(name, value)| name.eq_ignore_ascii_case("Sec-WebSocket-Accept") && value.trim() == ACCEPT)
     };
     if !status.starts_with("HTTP/1.1 101 ") {
         return Some(Err(format!("the upgrade was answered {status:?}")));

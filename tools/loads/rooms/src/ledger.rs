@@ -180,7 +180,8 @@ impl Ledger {
                 continue;
             }
             let accepted_ns = if message.answered_ns == 0 { NEVER } else { message.answered_ns };
-            let inside = times.joined_ns > 0 && message.sent_ns >= times.joined_ns && accepted_ns <= times.leave_sent_ns;
+            let inside =
+                times.joined_ns > 0 && message.sent_ns >= times.joined_ns && accepted_ns <= times.leave_sent_ns;
             let possible = accepted_ns >= times.join_sent_ns;
             let certain = possible && (inside || stream.spans(message.seq));
             let got = possible && stream.has(message.seq);

@@ -223,7 +223,10 @@ mod tests {
         let told: [(&[u8], Told); 7] = [
             (br#"{"type":"joined","room":"r","nick":"n","members":3}"#, Told::Joined),
             (br#"{"type":"accepted","id":5,"seq":12}"#, Told::Accepted { id: 5, seq: 12 }),
-            (br#"{"type":"chat","room":"r","nick":"n","seq":1,"text":"a"}"#, Told::Chat { nick: b"n", seq: 1, text: b"a" }),
+            (
+                br#"{"type":"chat","room":"r","nick":"n","seq":1,"text":"a"}"#,
+                Told::Chat { nick: b"n", seq: 1, text: b"a" },
+            ),
             (br#"{"type":"refused","id":5,"reason":"rate"}"#, Told::Refused { id: 5 }),
             (br#"{"type":"presence","room":"r","members":3}"#, Told::Presence),
             (br#"{"type":"left","room":"r"}"#, Told::Left),

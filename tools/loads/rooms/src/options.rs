@@ -76,7 +76,11 @@ where
 }
 
 fn positive(name: &str, number: f64) -> Result<f64, Problem> {
-    if number > 0.0 && number < 1e6 { Ok(number) } else { Err(Problem::usage(format!("{name} {number}: not a positive number"))) }
+    if number > 0.0 && number < 1e6 {
+        Ok(number)
+    } else {
+        Err(Problem::usage(format!("{name} {number}: not a positive number")))
+    }
 }
 
 #[allow(clippy::needless_pass_by_value)] // so that it fits map_err

@@ -92,8 +92,13 @@ impl Plan {
     /// A second of a few users.
     pub fn once(mut self) -> Self {
         let users = self.users_max().min(ONCE_USERS);
-        self.phases =
-            vec![Phase { name: "once".into(), seconds: 1.0, users: [users; 2], rate: ONCE_RATE, session_seconds: None }];
+        self.phases = vec![Phase {
+            name: "once".into(),
+            seconds: 1.0,
+            users: [users; 2],
+            rate: ONCE_RATE,
+            session_seconds: None,
+        }];
         self
     }
 
