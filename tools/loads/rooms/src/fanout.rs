@@ -193,10 +193,11 @@ impl Server {
         } else if payload == message::LEAVE {
             let told = [br#"{"type":"left","room":""#, &self.room[..], br#""}"#].concat();
             let Some(client) = &mut self.clients[index] else { return };
-            self.members -= usize::from(client.nick.take().is_some());
+            let was_member = client.nick.take().is_some();
             client.leaves = true;
             frame::push(frame::TEXT, &told, None, &mut client.output);
             frame::push(frame::CLOSE, &1000_u16.to_be_bytes(), None, &mut client.output);
+            self.gone(was_member);
         }
     }
 
@@ -284,7 +285,15 @@ impl Server {
 
     fn remove(&mut self, index: usize) {
         if let Some(client) = self.clients[index].take() {
-            self.members -= usize::from(client.nick.is_some());
+            self.gone(client.nick.is_some());
+        }
+    }
+
+    /// A room begins anew when nobody is left in it.
+    fn gone(&mut self, was_member: bool) {
+        self.members -= usize::from(was_member);
+        if self.members == 0 {
+            self.seq = 0;
         }
     }
 }
