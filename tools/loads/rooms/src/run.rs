@@ -180,6 +180,7 @@ impl<'a> Load<'a> {
             match self.sessions[index].state {
                 State::Member if polite => self.leave(index, now),
                 State::Gone | State::Leaving | State::Closing if polite => {}
+                State::Connecting | State::Upgrading | State::Joining => self.fail(index, "not in the room in time"),
                 _ => self.sessions[index].close(now),
             }
         }
@@ -326,11 +327,13 @@ impl<'a> Load<'a> {
         }
     }
 
-    /// Whether all that was said has come to everybody.
+    /// Whether all that was said has come to everybody, and everybody who should be there is.
     fn quiet(&self) -> bool {
         let (highest, after_ns) = (self.ledger.highest(), self.ledger.surely_after());
-        let up_to_date = |one: &Session| {
-            one.state != State::Member || one.stream.highest() >= highest || one.times.joined_ns >= after_ns
+        let up_to_date = |one: &Session| match one.state {
+            State::Connecting | State::Upgrading | State::Joining => false,
+            State::Member => one.stream.highest() >= highest || one.times.joined_ns >= after_ns,
+            State::Leaving | State::Closing | State::Gone => true,
         };
         self.ledger.all_answered() && self.sessions.iter().all(up_to_date)
     }
