@@ -101,7 +101,7 @@ def test_the_result_is_valid_and_says_what_the_users_did(scenarios: dict[str, An
     steady, churn, _ = stored(scenarios, tmp_path).cases
     assert steady.load is not None
     assert steady.load.by_the_clock
-    words = "rooms, 5 users with 20 messages/s each, texts of 80.0 B, 1 s a run"
+    words = "rooms, 5 users with 20 messages/s each, texts of 80 bytes, 1 s a run"
     assert wording.work(steady, "deliveries") == words
     assert "5 users who stay 0.4 s with" in wording.work(churn, "deliveries")
     assert steady.soak is None
@@ -123,7 +123,7 @@ def test_a_soak_has_a_row_a_second(soaked: dict[str, Any], tmp_path: Path) -> No
 
 
 def test_a_leak_is_found_and_its_absence_too(soaked: dict[str, Any], tmp_path: Path) -> None:
-    """The server that keeps 200 kB of every message grows; the good one does not."""
+    """The server that keeps 100 kB for every message grows; the good one does not."""
     case = stored(soaked, tmp_path).cases[0]
     assert case.soak is not None
     points = {arm: (one.t_s, one.rss_bytes) for arm, one in case.soak.series.items()}

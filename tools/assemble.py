@@ -165,7 +165,7 @@ def _case(one: CaseRun, done: Benchmark, prepared: Prepared) -> dict[str, Any]:
         "samples": columns(one.samples, load=case.load is not None),
         "metric": case.measures(done.project.metric.name),
         "load": _load(one) if case.load else None,
-        "soak": {"seconds": case.load.measure_seconds, "series": one.soak} if case.load and one.soak else None,
+        "soak": {"seconds": case.load.measure_seconds, "series": one.soak} if case.load and done.options.soak else None,
     }
 
 

@@ -38,8 +38,7 @@ def case_table(evidence: Evidence, case: CaseResult) -> str:
     for arm in evidence.result.arms.values():
         if arm.role != "null":
             name = wording.program(arm) + (f" {STALE}" if arm.name in evidence.stale else "")
-            series = case.soak.series.get(arm.name)
-            rows.append([name, *(_cells(case, arm.name, series) if series else _absent(case, arm.name))])
+            rows.append([name, *_cells(case, arm.name, case.soak.series.get(arm.name))])
     return f"{title}\n\n{md.table(list(HEAD), rows, numbers_from=1)}"
 
 
@@ -56,8 +55,10 @@ def overview(evidences: Evidences) -> str:
     return f"{md.table(['Project', 'Case', *HEAD], rows, numbers_from=3)}\n\n{_note()}" if rows else NOT_SOAKED
 
 
-def _cells(case: CaseResult, arm: str, series: Series) -> list[str]:
-    """Write the numbers of one program."""
+def _cells(case: CaseResult, arm: str, series: Series | None) -> list[str]:
+    """Write the numbers of one program, or why it has none."""
+    if series is None or not series.t_s or case.states[arm].state != "measured":
+        return _absent(case, arm)
     samples = case.samples
     index = samples.arm.index(arm)
     lost = (samples.dropped[index] or 0) + (samples.errors[index] or 0) + (samples.mismatched[index] or 0)

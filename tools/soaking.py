@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 from tools import services
@@ -86,7 +87,7 @@ class SoakBench(LoadBench):
         finally:
             reply = self.arena.stop(tool.ARM, begun, signal.SIGTERM, services.STOP_SECONDS)
         found = understood(tool, reply)
-        if isinstance(found, LoadReport):
+        if isinstance(found, LoadReport) and looks:
             self.columns[arm] = columns(found, looks)
         return reply, found
 
@@ -108,14 +109,14 @@ def columns(found: LoadReport, looks: Sequence[Look]) -> dict[str, list[Any]]:
     """The generator's seconds, each with the look that was nearest to its end."""
     setup_s = found.setup_ns / 1e9
     beside = [_nearest(looks, setup_s + second.t_s) for second in found.series]
-    before = [_nearest(looks, setup_s), *beside[:-1]]
+    pairs = pairwise([_nearest(looks, setup_s), *beside])
     series = found.series
     return {
         "t_s": [second.t_s for second in series],
         "users": [second.users for second in series],
         "rss_bytes": [look.usage.rss_bytes for look in beside],
         "fds": [look.usage.fds for look in beside],
-        "cpu_share": [_cpu_share(*pair) for pair in zip(before, beside, strict=True)],
+        "cpu_share": [_cpu_share(*pair) for pair in pairs],
         "offered_per_second": [second.offered for second in series],
         "delivered_per_second": [second.delivered for second in series],
         "errors": [second.errors for second in series],

@@ -174,7 +174,7 @@ class Chat:
         late = self.messages > RIGHT_MESSAGES and self.messages % 10 == 0
         seq = self.seqs[room] = self.seqs.get(room, 0) + 1
         if FAULT == "leaks":
-            self.leaked.append(bytes(200_000))
+            self.leaked.append(b"x" * 100_000)
         sender.send(told(type="accepted", id=number, seq=seq))
         if FAULT == "garbles" and late:
             text = text[:-1] + "!"
