@@ -62,6 +62,7 @@ class Client:
         self.upgraded = False
         self.room = ""
         self.nick = ""
+        self.gone = False
 
     def send(self, content: bytes) -> None:
         """Send all of it; the tests are small enough to wait."""
@@ -69,7 +70,7 @@ class Client:
         try:
             self.connection.sendall(content)
         except OSError:
-            self.room = ""
+            self.gone = True
 
     def frames(self) -> list[tuple[int, bytes]]:
         """The whole frames that have come."""
@@ -145,7 +146,9 @@ class Chat:
         client.upgraded = True
 
     def said(self, client: Client, message: dict[str, str]) -> None:
-        """One message of a client."""
+        """One message of a client; what is left of one that is gone does not matter."""
+        if client.gone:
+            return
         if message["type"] == "join":
             client.room, client.nick = message["room"], message["nick"]
             members = self.rooms.setdefault(client.room, [])
