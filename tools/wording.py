@@ -57,7 +57,8 @@ def work(case: CaseResult, plural: str) -> str:
         return f"{md.count(case.items)} {shown} x {md.count(case.repeats)} repeats a run"
     if load.plan is not None:
         phases = ", then ".join(_phase(phase) for phase in load.plan.phases)
-        return f"{load.tool}, {phases}, texts of {md.count(load.plan.payload_bytes)} bytes, {load.measure_seconds:g} s a run"
+        texts = f"texts of {md.count(load.plan.payload_bytes)} bytes"
+        return f"{load.tool}, {phases}, {texts}, {load.measure_seconds:g} s a run"
     how = "as fast as replies come"
     if load.rate_per_second is not None:
         how = f"{md.rate(load.rate_per_second, plural)} by the clock"
