@@ -83,7 +83,7 @@ def test_a_closed_loop_may_keep_the_generator_busy() -> None:
     assert judge(busy, rate=None, cpu_ns=500_000_000).flags == ["generator-busy"]
 
 
-PLAN = {"tool": "rooms", "protocol": "websocket"}
+PLAN: dict[str, Any] = {"tool": "rooms", "protocol": "websocket"}
 
 
 def test_a_plan_is_kept_by_the_clock() -> None:
