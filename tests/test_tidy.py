@@ -23,7 +23,8 @@ FIRST_HALF = {
 SECOND_HALF = {
     "analysis", "checks", "documents", "drift", "fastschema", "figures", "markdown", "meaning", "overview_tables",
     "picture", "project_tables", "record", "report", "result", "roster", "rows", "score_tables", "selection",
-    "selftest_record", "selftest_tables", "soak_tables", "splice", "strictjson", "tables", "validate", "values", "wording",
+    "selftest_record", "selftest_tables", "soak_tables", "splice", "strictjson", "tables", "validate", "values",
+    "wording",
 }  # fmt: skip
 REGISTRIES = [
     "pypi" + ".org",
