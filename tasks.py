@@ -55,16 +55,66 @@ def doctor(_: Context, install: bool = False, noise: bool = False, json: bool = 
     commands.doctor(install=install, noise=noise, as_json=json)
 
 
-@task(help={"changed_since": "only projects that a change since this revision touches"})
-def matrix(_: Context, changed_since: str = "") -> None:
-    """Print the job matrix for GitHub Actions as JSON."""
-    commands.matrix(changed_since or None)
+@task(help={"changed_since": "only projects that a change since this revision touches", "json": "print indented JSON"})
+def matrix(_: Context, changed_since: str = "", json: bool = False) -> None:
+    """Print the job matrix for GitHub Actions, on one line of JSON."""
+    commands.matrix(changed_since or None, as_json=json)
 
 
-@task
-def validate(_: Context) -> None:
+@task(help={"json": "print JSON, with every problem"})
+def validate(_: Context, json: bool = False) -> None:
     """Check every project.yaml and every result file; all problems, with file and place."""
-    commands.validate()
+    commands.validate(as_json=json)
+
+
+@task(
+    help={
+        "a": "a result file, a project's program such as sqlite:rust, or with --project a revision: what was before",
+        "b": "the same: what is now",
+        "project": "alias or slug, when A and B are revisions",
+        "case": "only these cases (a,b)",
+        "lane": "only these lanes (go,zig), when whole results are compared",
+        "json": "print JSON",
+    }
+)
+def compare(_: Context, a: str, b: str, project: str = "", case: str = "", lane: str = "", json: bool = False) -> None:
+    """Compare two results, or two programs of one result (A B, such as sqlite:rust sqlite:zig)."""
+    commands.compare(a, b, project, case, lane, as_json=json)
+
+
+@task(
+    help={
+        "project": "alias or slug",
+        "case": "another case than the headline",
+        "lane": "only these lanes (go,zig)",
+        "workload": "another workload than bench",
+        "limit": "how many results of each lane the table shows (20)",
+        "json": "print JSON",
+    }
+)
+def history(
+    _: Context,
+    project: str,
+    case: str = "",
+    lane: str = "",
+    workload: str = "bench",
+    limit: int = 20,
+    json: bool = False,
+) -> None:
+    """Show how the results of a project went over time, and where they changed."""
+    commands.history(project, case, lane, workload, limit, as_json=json)
+
+
+@task(
+    help={
+        "result": "a result file, or a project: the result that speaks for it",
+        "format": "hyperfine, benchstat, bmf or csv",
+        "out": "file to write (default: stdout)",
+    }
+)
+def export(_: Context, result: str, format: str = "", out: str = "") -> None:  # noqa: A002 - the option's name
+    """Write a result in another tool's format: hyperfine, benchstat, bmf (Bencher) or csv."""
+    commands.export(result, format, out)
 
 
 @task(
@@ -96,4 +146,6 @@ def clean(_: Context, all: bool = False) -> None:  # noqa: A002 - the option's n
     commands.clean(everything=all)
 
 
-namespace = Collection(new_project, list_projects, plan, doctor, matrix, validate, tables, report, clean)
+namespace = Collection(
+    new_project, list_projects, plan, doctor, matrix, validate, compare, history, export, tables, report, clean
+)

@@ -104,6 +104,10 @@ class FakeArena:
         """See `start`."""
         raise NotImplementedError(arm, started, signal, timeout_seconds)
 
+    def wait(self, arm: str, started: Started, timeout_seconds: float) -> LaunchReply:
+        """See `start`."""
+        raise NotImplementedError(arm, started, timeout_seconds)
+
     def put(self, arm: str, files: Mapping[str, bytes]) -> None:
         """See `start`."""
         raise NotImplementedError(arm, files)

@@ -164,6 +164,16 @@ def test_history_stays_inside_one_environment(roots: Roots) -> None:
     assert "All result files of this system (3)" in text
 
 
+def test_a_new_level_is_ringed(roots: Roots) -> None:
+    """Where a lane began to need more beside its peer, the point has a ring and the legend the date."""
+    for day in range(1, 13):
+        times = {**builders.TIMES, "zig": 510_000_000 if day < 7 else 900_000_000}
+        sites.store(roots, sites.fresh(roots, times, created_at=f"2026-11-{day:02}T10:00:00Z"))
+    html = pages(roots)[sites.PAGE]
+    assert html.count('class="ring k-zig"') == html.count('class="ring ') == 1
+    assert "new level since 2026-11-07" in sites.text_of(html)
+
+
 def test_another_environment_waits_for_its_filter(roots: Roots) -> None:
     """The first page holds the row of another machine, hidden until somebody asks for it."""
     sites.store(roots, sites.fresh(roots))

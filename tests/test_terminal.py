@@ -87,3 +87,16 @@ def test_nothing_to_do_is_no_division_by_zero(screen: Screen) -> None:
     """A stage of no steps has an empty bar."""
     terminal.ProgressLine()(Progress("scan", "rounds", 0, 0))
     assert "[....................]  rounds 0/0" in screen.getvalue()
+
+
+def test_foreign_text_is_folded_in_actions_and_cannot_command_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GitHub folds a build log, and a line of it that looks like a command stays text; elsewhere it is as it is."""
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    assert terminal.folded("log", "::error::no") == "::error::no"
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    first, stop, text, go, last = terminal.folded("log", "::error::no").splitlines()
+    assert (first, text, last) == ("::group::log", "::error::no", "::endgroup::")
+    token = stop.removeprefix("::stop-commands::")
+    assert go == f"::{token}::"
+    assert len(token) == 32
+    assert token not in terminal.folded("log", "")

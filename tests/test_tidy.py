@@ -17,14 +17,14 @@ LANE_FOLDERS = frozenset({"go", "rust", "zig", "c"})
 SUBPROCESS_DOORS = {"tools/process.py", "tools/launcher/client.py"}
 DOCKER_DOORS = {"tools/runners/engine.py", "tools/runners/images.py", "tools/runners/docker.py"}
 FIRST_HALF = {
-    "assemble", "build", "environment", "flow", "languages", "launcher", "measure", "packages", "plan", "process",
-    "runners", "samples", "soaking", "temporary", "toolchains", "verify", "workloads",
+    "assemble", "baseline", "build", "environment", "flow", "languages", "launcher", "measure", "packages", "plan",
+    "process", "revisions", "runners", "samples", "soaking", "temporary", "toolchains", "verify", "workloads",
 }  # fmt: skip
 SECOND_HALF = {
-    "analysis", "checks", "documents", "drift", "fastschema", "figures", "markdown", "meaning", "overview_tables",
-    "picture", "project_tables", "record", "report", "result", "roster", "rows", "score_tables", "selection",
-    "selftest_record", "selftest_tables", "soak_tables", "splice", "strictjson", "tables", "validate", "values",
-    "wording",
+    "analysis", "changed", "checks", "compare", "compare_tables", "documents", "drift", "export", "fastschema",
+    "figures", "history", "history_tables", "markdown", "meaning", "overview_tables", "picture", "project_tables",
+    "record", "report", "result", "roster", "rows", "score_tables", "selection", "selftest_record", "selftest_tables",
+    "shifts", "soak_tables", "splice", "strictjson", "tables", "validate", "values", "wording",
 }  # fmt: skip
 REGISTRIES = [
     "pypi" + ".org",

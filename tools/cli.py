@@ -6,11 +6,12 @@ import argparse
 import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from tools import build, flow, plan, runners, terminal
+from tools import baseline, build, flow, plan, runners, terminal
 from tools.errors import DeadheatError, UsageError
 from tools.loads import OWN
 from tools.model import Project
@@ -50,27 +51,35 @@ def parser(program: str) -> argparse.ArgumentParser:
     made.add_argument("--no-peers", action="store_true", help="leave the peers out")
     made.add_argument("--list", action="store_true", help="print the cells and stop")
     if program.startswith(("bench", "soak")):
-        _measuring(made, long=program.startswith("soak"))
+        _measuring(made)
+    if program.startswith("bench"):
+        _in_rounds(made)
+    if program.startswith("soak"):
+        made.add_argument("--seconds", type=duration, metavar="60s", help="length of a run (default: the case's own)")
     return made
 
 
-def _measuring(made: argparse.ArgumentParser, *, long: bool) -> None:
-    """Options of the sessions that measure: in rounds, or for long."""
+def _measuring(made: argparse.ArgumentParser) -> None:
+    """Options of all sessions that measure."""
     made.add_argument("--cases", type=names, default=(), metavar="a,b", help="only these cases")
-    if long:
-        made.add_argument("--seconds", type=duration, metavar="60s", help="length of a run (default: the case's own)")
-    else:
-        made.add_argument("--rounds", type=int, metavar="N", help="at most N rounds (default: 12 to 40, until precise)")
-        made.add_argument(
-            "--budget", type=duration, default=900.0, metavar="5m", help="time for all cases of a project (15m)"
-        )
-        made.add_argument(
-            "--min-run", type=duration, default=0.5, metavar="0.5s", help="least length of one run (0.5s)"
-        )
-        made.add_argument("--workload", default="bench", metavar="NAME", help="bench, or large where a project has it")
     made.add_argument("--seed", type=int, metavar="N", help="seed of the order (default: random, stored in the result)")
     made.add_argument("--no-store", action="store_true", help="show the numbers, keep nothing (a trial run)")
     made.add_argument("--no-tables", action="store_true", help="store the result, leave the Markdown tables alone")
+
+
+def _in_rounds(made: argparse.ArgumentParser) -> None:
+    """What only benchmarks take."""
+    made.add_argument("--rounds", type=int, metavar="N", help="at most N rounds (default: 12 to 40, until precise)")
+    made.add_argument(
+        "--budget", type=duration, default=900.0, metavar="5m", help="time for all cases of a project (15m)"
+    )
+    made.add_argument("--min-run", type=duration, default=0.5, metavar="0.5s", help="least length of one run (0.5s)")
+    made.add_argument("--workload", default="bench", metavar="NAME", help="bench, or large where a project has it")
+    made.add_argument("--against", metavar="REV", help="race each lane beside itself at this commit; stores nothing")
+    made.add_argument(
+        "--fail-on-regression", action="store_true", help="with --against: fail where a lane is shown to be slower"
+    )
+    made.add_argument("--store", action="store_true", help="with --against: keep it in .deadheat/against")
 
 
 def session(step: str, aliases: Sequence[str], argv: Sequence[str]) -> None:
@@ -82,7 +91,7 @@ def session(step: str, aliases: Sequence[str], argv: Sequence[str]) -> None:
     args = parser("-".join([step, *aliases[:1]])).parse_args(list(argv))
     projects = [find(alias) for alias in aliases] or load_all()
     if args.list:
-        for cell in plan.cells(projects, _options(args, step), args.runner or "auto"):
+        for cell in _cells(step, projects, args):
             print(cell)  # noqa: T201 - the answer of --list
         return
     runner, why = runners.choose(args.runner)
@@ -93,12 +102,26 @@ def session(step: str, aliases: Sequence[str], argv: Sequence[str]) -> None:
         raise DeadheatError(f"{step} failed for {', '.join(failed)}")
 
 
+def _cells(step: str, projects: Sequence[Project], args: argparse.Namespace) -> Iterator[plan.Cell]:
+    """What would be worked on, with the older lanes where they race too."""
+    options, runner = _options(args, step), args.runner or "auto"
+    if getattr(args, "against", None) is None:
+        yield from plan.cells(projects, options, runner)
+        return
+    for project in projects:
+        with baseline.beside(project, args.against, options) as duel:
+            yield from plan.cells([duel.project], replace(options, lanes=()), runner)
+
+
 def _options(args: argparse.Namespace, step: str) -> flow.Options:
     common = {"lanes": args.lanes, "peers": not args.no_peers}
     if step == "soak":
         return flow.Options(**common, cases=args.cases, seed=args.seed, soak=True, soak_seconds=args.seconds)
     if step != "bench":
         return flow.Options(**common)
+    for flag in ("fail_on_regression", "store"):
+        if getattr(args, flag) and args.against is None:
+            raise UsageError(f"--{flag.replace('_', '-')} goes with --against", remedy="add --against REV")
     if args.rounds is not None and args.rounds < 1:
         raise UsageError("--rounds must be at least 1")
     return flow.Options(
@@ -122,30 +145,55 @@ def _bench(project: Project, runner: Runner, args: argparse.Namespace) -> bool:
         raise UsageError(
             f"{project.alias} has no workload {args.workload!r}", remedy="known: " + ", ".join(project.workloads)
         )
-    return _measure(project, runner, args, "bench")
+    if args.against is not None:
+        return _against(project, runner, args, _options(args, "bench"))
+    return _kept(project, runner, args, "bench")
 
 
 def _soak(project: Project, runner: Runner, args: argparse.Namespace) -> bool:
     """Run every program for long, store, show, rewrite the tables."""
-    return _measure(project, runner, args, "soak")
+    return _kept(project, runner, args, "soak")
 
 
-def _measure(project: Project, runner: Runner, args: argparse.Namespace, step: str) -> bool:
-    """Measure one project; true when every lane could be timed."""
-    try:
-        content = flow.bench(project, runner, _options(args, step), terminal.say, terminal.ProgressLine())
-    except UsageError:
-        raise
-    except DeadheatError as error:
-        terminal.say(f"{step:7} {project.slug}: {error}")
+def _kept(project: Project, runner: Runner, args: argparse.Namespace, step: str) -> bool:
+    """Measure one project, store, show; true when every lane could be timed."""
+    content = _measured(project, runner, _options(args, step), step)
+    if content is None:
         return False
-    terminal.clear()
     from tools import publish  # noqa: PLC0415 - heavy imports come after the last timed run (MEASURING 16)
 
     publish.show(content)
     if not args.no_store:
         publish.store(content, tables=not args.no_tables)
     return all(arm["state"] == "measured" for arm in content["arms"].values() if arm["role"] == "lane")
+
+
+def _against(project: Project, runner: Runner, args: argparse.Namespace, options: flow.Options) -> bool:
+    """Race the lanes against their older selves; what could not be compared is said."""
+    with baseline.beside(project, args.against, options) as duel:
+        for lane, why in duel.left_out:
+            terminal.say(f"against {project.slug}/{lane}: left out: {why}")
+        if not duel.pairs:
+            return True
+        content = _measured(duel.project, runner, replace(options, lanes=(), beside=duel.pairs), "bench")
+    if content is None:
+        return False
+    from tools import publish  # noqa: PLC0415 - as above
+
+    return publish.against(content, duel, keep=args.store, strict=args.fail_on_regression)
+
+
+def _measured(project: Project, runner: Runner, options: flow.Options, step: str) -> dict[str, Any] | None:
+    """The content of a result, or None where nothing could be timed, which is said."""
+    try:
+        content = flow.bench(project, runner, options, terminal.say, terminal.ProgressLine())
+    except UsageError:
+        raise
+    except DeadheatError as error:
+        terminal.say(f"{step:7} {project.slug}: {error}")
+        return None
+    terminal.clear()
+    return content
 
 
 def lane_steps(what: str, argv: Sequence[str]) -> None:

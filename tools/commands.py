@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 from tools import caches
-from tools.errors import DeadheatError
+from tools.errors import DeadheatError, ProjectError, ResultError, UsageError
 
 P = ParamSpec("P")
 
@@ -87,22 +87,102 @@ def doctor(*, install: bool, noise: bool, as_json: bool) -> None:
 
 
 @_task
-def matrix(changed_since: str | None) -> None:
-    """The job matrix on one line, as Actions wants it."""
+def matrix(changed_since: str | None, *, as_json: bool) -> None:
+    """The job matrix on one line, as Actions wants it; the same as indented JSON."""
     from tools import matrix as jobs  # noqa: PLC0415 - as above
     from tools.project import load_all  # noqa: PLC0415 - as above
 
-    sys.stdout.write(json.dumps({"include": jobs.include(load_all(), changed_since)}) + "\n")
+    found = {"include": jobs.include(load_all(), changed_since)}
+    if as_json:
+        _print(found)
+    else:
+        sys.stdout.write(json.dumps(found) + "\n")
 
 
 @_task
-def validate() -> None:
+def validate(*, as_json: bool) -> None:
     """Every project file and every result file."""
     from tools import validate as results  # noqa: PLC0415 - as above
     from tools.project import load_all  # noqa: PLC0415 - as above
 
+    if as_json:
+        _validate_as_json()
+        return
     projects = load_all()
     sys.stdout.write(f"{len(projects)} projects and {results.validate()} result files are valid\n")
+
+
+def _validate_as_json() -> None:
+    """All problems at once: projects stop at the first broken one, results never stop."""
+    from tools import validate as results  # noqa: PLC0415 - as above
+    from tools.project import load_all  # noqa: PLC0415 - as above
+
+    problems: list[dict[str, Any]] = []
+    projects = 0
+    try:
+        projects = len(load_all())
+    except ProjectError as error:
+        problems += [{"path": "", "where": "", "message": line} for line in error.message.splitlines()]
+    report = results.examine()
+    problems += [vars(problem) for problem in report.problems]
+    _print({"projects": projects, "results": report.files_seen, "problems": problems})
+    if problems:
+        raise ResultError(f"{len(problems)} problems")
+
+
+@_task
+def compare(a: str, b: str, project: str, case: str, lane: str, *, as_json: bool) -> None:
+    """One result against another, or one program against another of the same result."""
+    from tools import cli, compare_tables, named, screen  # noqa: PLC0415 - as above
+    from tools import compare as comparing  # noqa: PLC0415 - as above
+
+    before, after = named.pair(named.Archive(), a, b, project)
+    cases, lanes = cli.names(case), cli.names(lane)
+    programs = named.programs(before, after)
+    if programs is None:
+        found = comparing.across(before.result, after.result, cases, lanes)
+    else:
+        found = comparing.within(after.result, [programs], cases)
+    comparing.something(found)
+    if as_json:
+        _print(found.as_json())
+    else:
+        compare_tables.show(found, screen.console())
+
+
+@_task
+def history(project: str, case: str, lane: str, workload: str, limit: int, *, as_json: bool) -> None:
+    """The results of a project over time."""
+    from tools import cli, history_tables, named, screen  # noqa: PLC0415 - as above
+    from tools import history as past  # noqa: PLC0415 - as above
+
+    if limit < 1:
+        raise UsageError("--limit must be at least 1")
+    archive = named.Archive()
+    row = archive.row(project)
+    found = past.of(archive.all_of(row, workload), case or None, cli.names(lane))
+    if as_json:
+        _print([one.as_json() for one in found])
+    elif found:
+        history_tables.show(found, screen.console(), limit=limit)
+    else:
+        sys.stdout.write(f"{row.alias} has no result of the workload {workload} yet\n")
+
+
+@_task
+def export(name: str, form: str, out: str) -> None:
+    """A result in somebody else's format, on stdout or in a file."""
+    from tools import cli, files, named  # noqa: PLC0415 - as above
+    from tools import export as formats  # noqa: PLC0415 - as above
+
+    if not form:
+        raise UsageError("--format is missing", remedy="known: " + ", ".join(formats.FORMATS))
+    text = formats.export(named.Archive().one(name).result, form)
+    if not out:
+        sys.stdout.write(text)
+        return
+    files.atomic_write(Path(out), text)
+    sys.stdout.write(f"wrote {cli.relative(Path(out))}\n")
 
 
 @_task
@@ -137,10 +217,11 @@ def report(out: str, *, browse: bool, check: bool) -> None:
 @_task
 def clean(*, everything: bool) -> None:
     """Remove leftovers of killed runs; with `everything` also caches of this checkout."""
-    from tools import files, temporary  # noqa: PLC0415 - as above
+    from tools import files, revisions, temporary  # noqa: PLC0415 - as above
     from tools.runners import engine  # noqa: PLC0415 - as above
 
     removed = [str(path) for path in [*temporary.sweep(), *files.sweep(caches.ROOT)]]
+    revisions.prune()
     if engine.answers():
         removed += engine.sweep(everything=everything, caches=everything)
     if everything and caches.WORK.exists():

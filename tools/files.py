@@ -70,6 +70,12 @@ def atomic_create(path: Path, content: bytes | str) -> None:
         _remove([staged] if staged else [])
 
 
+def append(path: Path, content: str) -> None:
+    """Add to the end of a file that is somebody else's, such as the summary of a CI job."""
+    with _explained(path), path.open("ab") as file:
+        file.write(content.encode())
+
+
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Give an empty folder that becomes `path` (replacing an older one) when the block succeeds, else goes away."""

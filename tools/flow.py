@@ -6,14 +6,16 @@ Everything here orders the other modules; none of it compiles, measures or compu
 from __future__ import annotations
 
 import math
+import os
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from tools import assemble, build, environment, interview, services, verify, workloads
+from tools import assemble, build, environment, interview, services, terminal, verify, workloads
 from tools.errors import BuildError, UsageError, VerifyError
 from tools.launcher.protocol import LaunchReply
 from tools.loads import OWN, TOOLS
@@ -45,6 +47,8 @@ class Options:
     """One long run of each program instead of rounds, in the cases that ask for it."""
     soak_seconds: float | None = None
     """Instead of what the cases say."""
+    beside: Mapping[str, str] = field(default_factory=dict)
+    """Lane -> the older lane that it races against, where only these pairs are claims (`tools.baseline`)."""
 
 
 @dataclass
@@ -127,7 +131,7 @@ def build_all(project: Project, runner: Runner, options: Options, say: Say, *, t
         became = f"ok, {how}" if attempt.built else f"FAILED: {attempt.reason}"
         say(f"build   {project.slug}/{arm.name}@{runner.name}: {became}")
         if attempt.log:
-            say(attempt.log.rstrip())
+            say(terminal.folded(f"log of {project.slug}/{arm.name}", attempt.log.rstrip()))
         found.append(Contender(arm, attempt))
     return found
 
@@ -157,13 +161,19 @@ def verify_all(project: Project, runner: Runner, contenders: Sequence[Contender]
 def _interview_all(
     project: Project, runner: Runner, contenders: Sequence[Contender], prepared: workloads.Prepared
 ) -> None:
-    """The oracle of servers, one lane after the other, each in a sandbox with the reference servers."""
+    """The oracle of servers, as many lanes at once as there are cores, each in a sandbox with the reference servers."""
     limits = replace(project.limits, processes=max(project.limits.processes, INTERVIEW_PROCESSES))
-    for one in contenders:
-        if one.attempt.built is not None and isinstance(one.source, Lane):
-            program = interview.program(Program(one.name, one.attempt.built), project)
-            with runner.arena([program], prepared.folder, limits) as arena:
-                one.verification = interview.interview(arena, one.attempt.source, project)
+    lanes = [(one, one.attempt.built) for one in contenders if one.attempt.built and isinstance(one.source, Lane)]
+    at_once = len(os.sched_getaffinity(0))
+    for first in range(0, len(lanes), at_once):
+        with ExitStack() as stack:
+            begun = []
+            for one, built in lanes[first : first + at_once]:
+                program = interview.program(Program(one.name, built), project)
+                arena = stack.enter_context(runner.arena([program], prepared.folder, limits))
+                begun.append((one, interview.Interview(arena, one.attempt.source, project)))
+            for one, asked in begun:
+                one.verification = asked.hear()
 
 
 def _verify_loads(project: Project, arena: Arena, workload: str, contenders: Sequence[Contender]) -> None:
@@ -198,7 +208,7 @@ def _toolbox(project: Project, runner: Runner) -> list[Program]:
     if not loads and not project.services:
         return []
     names = {"pace", *(load.tool for load in loads if load.tool in OWN)}
-    arms = {name: Program(OWN[name].ARM, _generator(runner, name), beside=True) for name in sorted(names)}
+    arms = {name: Program(OWN[name].ARM, _generator(runner, name), cores="beside") for name in sorted(names)}
     needed = [service.packages for service in project.services] + [TOOLS[load.tool].PACKAGES for load in loads]
     apt = tuple(name for packages in needed for name in packages.apt)
     pip = tuple(name for packages in needed for name in packages.pip)
@@ -227,9 +237,8 @@ def measure_all(done: Benchmark, say: Say, progress: Callable[[Progress], None])
     peers = {name: peer for name, peer in project.peers.items() if peer.service}
     cases = _cases(project, options, set(checks))
     ready = [one for one in done.contenders if one.ready]
-    programs, arms = _line_up(ready, null=not options.soak)
-    lanes = sum(arm.role == "lane" for arm in arms)
-    done.claims = max(1, len(cases) * (math.comb(lanes, 2) + lanes * (len(arms) - lanes - 1)))
+    programs, arms = _line_up(ready, options.beside, null=not options.soak)
+    done.claims = len(cases) * _claims(arms, options.beside)
     done.reference = arms[0].name
     programs = [*_toolbox(project, done.runner), *programs]
     with (
@@ -290,14 +299,21 @@ def _settings(options: Options) -> Settings:
     return replace(base, rounds_min=min(base.rounds_min, options.rounds), rounds_max=options.rounds)
 
 
-def _line_up(ready: Sequence[Contender], *, null: bool) -> tuple[list[Program], list[Arm]]:
+def _claims(arms: Sequence[Arm], beside: Mapping[str, str]) -> int:
+    """How many ratios of a case are claims: every pair of lanes, every lane with every peer; or only these pairs."""
+    lanes = sum(arm.role == "lane" for arm in arms)
+    return max(1, len(beside) or math.comb(lanes, 2) + lanes * (len(arms) - lanes - 1))
+
+
+def _line_up(ready: Sequence[Contender], beside: Mapping[str, str], *, null: bool) -> tuple[list[Program], list[Arm]]:
     """Lanes first (the first is the reference), the null arm behind its lane, then the peers."""
+    others = {**beside, **{older: lane for lane, older in beside.items()}}
     programs, arms = [], []
     for one in ready:
         assert one.attempt.built is not None  # noqa: S101 - `ready` says so
         role = "lane" if isinstance(one.source, Lane) else "peer"
         programs.append(Program(one.name, one.attempt.built))
-        arms.append(Arm(one.name, role, counts_items=one.counts_items))
+        arms.append(Arm(one.name, role, counts_items=one.counts_items, beside=others.get(one.name)))
         if null and len(arms) == 1:
             programs.append(Program(f"{one.name}-{NULL_SUFFIX}", one.attempt.built))
             arms.append(Arm(f"{one.name}-{NULL_SUFFIX}", "null", of=one.name))

@@ -52,6 +52,8 @@ class Arm:
     of: str | None = None
     counts_items: bool = True
     startup_ns: int = 0
+    beside: str | None = None
+    """The arm whose ratio to this one must become precise, where that is not the first lane."""
 
 
 @dataclass
@@ -277,7 +279,7 @@ class Bench:
                 into.append(self._sample(run, arms[index], expected, run.repeats, padding, (number, position)))
 
     def half_widths(self, run: CaseRun, arms: list[Arm]) -> dict[str, float]:
-        """Half-width of the interval of ln(ratio) of every lane and null arm to the first lane."""
+        """Half-width of the interval of ln(ratio) of every lane and null arm to the first lane, or to its opponent."""
         racing = [arm for arm in arms if arm.role != "peer"]
         if len(racing) < 2:  # noqa: PLR2004 - a ratio needs two
             return {}
@@ -285,8 +287,9 @@ class Bench:
         first = racing[0].name
         widths = {}
         for arm in racing[1:]:
-            rounds = sorted(values[first].keys() & values[arm.name].keys())
-            logs = [math.log(values[arm.name][n] / values[first][n]) for n in rounds]
+            other = arm.beside if arm.beside in values else first
+            rounds = sorted(values[other].keys() & values[arm.name].keys())
+            logs = [math.log(values[arm.name][n] / values[other][n]) for n in rounds]
             interval = stats.sign_interval(logs, self.settings.alpha / self.claims)
             widths[arm.name] = (interval.high - interval.low) / 2
         return widths

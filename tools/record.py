@@ -250,6 +250,15 @@ class Soak:
 
 
 @dataclass(frozen=True)
+class WorkloadRecord:
+    """An input that the cases were measured on."""
+
+    sha256: str
+    bytes: int
+    seed: int
+
+
+@dataclass(frozen=True)
 class CaseResult:
     """All runs of all arms in one case."""
 
@@ -271,6 +280,8 @@ class CaseResult:
     """What the verdict rests on, where it is not the project's metric."""
     load: LoadRecord | None = None
     soak: Soak | None = None
+    args: tuple[str, ...] = ()
+    answer_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -288,6 +299,7 @@ class Result:
     plan: PlanRecord
     arms: Mapping[str, Arm]
     cases: tuple[CaseResult, ...]
+    workloads: Mapping[str, WorkloadRecord]
 
     @property
     def headline(self) -> CaseResult:

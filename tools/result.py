@@ -30,6 +30,7 @@ from tools.record import (
     Soak,
     State,
     Verification,
+    WorkloadRecord,
 )
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def from_tree(tree: Mapping[str, Any], path: Path) -> Result:
         plan=_make(PlanRecord, tree["plan"]),
         arms={name: _arm(name, raw) for name, raw in tree["arms"].items()},
         cases=tuple(_case(raw) for raw in tree["cases"]),
+        workloads={name: _make(WorkloadRecord, raw) for name, raw in tree["workloads"].items()},
     )
 
 

@@ -26,7 +26,8 @@ SCHEMA = ROOT / "schemas" / "selftest.schema.json"
 MAX_PROBLEMS = 20
 
 # History of the schema.
-#   1  first version: simulation, identical and slowed lanes, overhead, scaling, lists
+#   1  first version: simulation, identical and slowed lanes, overhead, scaling, lists; since then `tight`, optional:
+#      `loop` rests between two launches, before that it did not
 SCHEMA_VERSION = 1
 
 Tree = Mapping[str, Any]
@@ -225,7 +226,7 @@ def _slowed(loads: Sequence[Tree]) -> Iterator[Finding]:
 
 
 def extra_us(overhead: Tree, tool: str) -> list[float]:
-    """What a tool adds to the C loop, in microseconds, round by round; empty where it did not run."""
+    """What a tool adds to the C loop that rests, in microseconds, round by round; empty where it did not run."""
     rounds = overhead["rounds"]
     return [(one[tool] - one["loop"]) / 1000 for one in rounds if one.get(tool) is not None]
 

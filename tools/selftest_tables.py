@@ -21,7 +21,8 @@ LOADS = {
     "same core, on and off": "the same, on and off",
 }
 TOOLS = {
-    "loop": "C loop of `posix_spawn` and `wait4`",
+    "tight": "C loop of `posix_spawn` and `wait4`, back to back",
+    "loop": "the same with half a millisecond between two",
     "launcher": "Deadheat's launcher",
     "hyperfine": "`hyperfine -N`",
     "pyperf": "`pyperf command`",
@@ -174,9 +175,9 @@ def _overhead(tree: Tree) -> str:
             continue
         median = f"{stats.median(times) / 1000:,.0f}"
         extra = record.extra_us(overhead, tool)
-        cells = ["", ""] if tool == "loop" else [f"{stats.median(extra):+,.0f}", _spread(extra)]
+        cells = ["", ""] if tool in {"tight", "loop"} else [f"{stats.median(extra):+,.0f}", _spread(extra)]
         rows.append([title, median, *cells])
-    head = ["Starts and waits", "Median of one launch, us", "Above the C loop, us", "Quartiles over rounds"]
+    head = ["Starts and waits", "Median of one launch, us", "Above the resting C loop, us", "Quartiles over rounds"]
     note = f"{len(overhead['rounds'])} alternating rounds of {overhead['launches']} launches each, all on one core."
     return f"{md.table(head, rows)}\n\n{note}"
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from tools import markdown as md
-from tools import wording
+from tools import screen, wording
 from tools.analysis import Analysis, Group, analyse
 from tools.record import Arm, Result
 
-LOG_COLUMNS = 150
-"""A log has no width of its own; a terminal's is asked for."""
 BEST, PLAIN, DIM = "bold green", "", "dim"
 
 
 def show(result: Result, console: Console | None = None) -> None:
     """Print every case and the programs; colour, width and NO_COLOR are rich's business."""
-    console = console or Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else LOG_COLUMNS)
+    console = console or screen.console(stderr=True)
     for case in result.cases:
         console.print(case_table(result, analyse(result, case)))
     console.print(program_table(result))

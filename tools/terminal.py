@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import secrets
 import shutil
 import sys
 import time
@@ -19,6 +20,14 @@ def say(text: str) -> None:
     clear()
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
+
+
+def folded(title: str, text: str) -> str:
+    """A long foreign text for `say`: GitHub Actions folds it, and takes nothing in it for a command."""
+    if os.environ.get("GITHUB_ACTIONS") != "true":
+        return text
+    token = secrets.token_hex(16)
+    return f"::group::{title}\n::stop-commands::{token}\n{text}\n::{token}::\n::endgroup::"
 
 
 def is_live() -> bool:

@@ -112,8 +112,6 @@ class Lab:
     refused: dict[str, str] = field(default_factory=dict)
     extra: list[Program] = field(default_factory=list)
     clients: dict[str, list[Udp]] = field(default_factory=dict)
-    texts: dict[str, str] = field(default_factory=dict)
-    """What a lane says to people: must be the same in all lanes."""
     made: int = 0
     turns: int = 0
 
@@ -253,7 +251,7 @@ class Runner:
         await self.look_again()
 
     async def look_again(self) -> None:
-        """Ask again, alone, what failed beside others: that the machine was busy is not the program's fault."""
+        """Ask again, alone, what failed: that the machine was busy is not the program's fault."""
         late, self.late = self.late, []
         if len(late) > MOST_LATE:
             return
@@ -279,7 +277,7 @@ class Runner:
             self.late.append(check)
         except Exception as error:  # noqa: BLE001 - whatever a lane makes happen is the failure of this check
             failure = f"{type(error).__name__}: {error}"
-        if failure is not None and not check.first and not check.alone and check not in self.late:
+        if failure is not None and not check.first and check not in self.late:
             self.late.append(check)
         dead = [f"the lane died (exit {one.process.returncode}, {one.said()})" for one in self.dead()]
         found = " ".join([failure or "", *dead]).strip()

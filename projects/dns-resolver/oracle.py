@@ -6,11 +6,10 @@ Behind the program stands a private tree of the DNS on four nsd, beside it unbou
 own whose name servers lie, break or keep silent as a check needs it. What is right is computed by dnspython from the
 master files. The report is OUT/report.json:
 
-    {"checks": [{"name": "area/what", "failure": null | "expected ..., got ...", "seconds": 0.1}], "texts": {...}}
+    {"checks": [{"name": "area/what", "failure": null | "expected ..., got ...", "seconds": 0.1}]}
 
-`texts` holds the line of each usage error, which must be the same in every lane. A check that failed for its time is
-asked twice more, alone, and must then be good each time; `first_look` keeps what it said before. Exit code 0 whenever
-the report was written, whatever the program did.
+A check that failed for its time is asked twice more, alone, and must then be good each time; `first_look` keeps what it
+said before. Exit code 0 whenever the report was written, whatever the program did.
 
 The checks are in the modules checks_*; dns_wire reads and writes messages, dns_model computes answers, dns_world is the
 root that lies, dns_program starts things, dns_client asks, dns_lab runs checks. Needs nsd, unbound and dnspython.
@@ -105,7 +104,7 @@ async def judge(lab: Lab, checks: list[Check]) -> dict[str, object]:
     for row in rows:
         if first := runner.first_look.get(str(row["name"])):
             row["first_look"] = first
-    return {"checks": rows, "texts": dict(sorted(lab.texts.items()))}
+    return {"checks": rows}
 
 
 def main() -> int:

@@ -8,8 +8,8 @@ import time
 from collections import Counter
 
 from checks_framing import same_body
-from proxy_arena import REGISTRY, Arena, Late, Setup, equal, expect, get, post, post_chunked, timely
-from proxy_backend import Exchange, Handler, raw, response
+from proxy_arena import REGISTRY, Arena, Late, Setup, equal, expect, get, post, post_chunked, timely, until
+from proxy_backend import Exchange, Handler, pieces, raw, response
 from proxy_program import Program
 from proxy_wire import Client
 
@@ -103,15 +103,13 @@ class Gate:
 
     async def send(self, number: int) -> list[Client]:
         """Send requests one after another, each when the one before has arrived."""
-        clients = []
+        clients: list[Client] = []
+        before = sum(self.held())
         for _ in range(number):
-            before = sum(self.held())
             client = await self.arena.client()
             await client.send(get(self.path))
             clients.append(client)
-            async with asyncio.timeout(3):
-                while sum(self.held()) == before:  # noqa: ASYNC110 - what it waits for happens in another program
-                    await asyncio.sleep(0.002)
+            await until("the request at a backend", lambda: sum(self.held()) == before + len(clients))
         return clients
 
 
@@ -134,10 +132,8 @@ async def least_fills(arena: Arena) -> None:
     clients = await gate.send(9)
     equal("held by each", [3, 3, 3], gate.held())
     gate.open[1].set()
-    answered = [asyncio.ensure_future(client.response(seconds=15)) for client in clients]
-    async with asyncio.timeout(10):
-        while sum(one.done() for one in answered) < 3:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.01)
+    answered = [asyncio.ensure_future(client.response()) for client in clients]
+    await until("three answers", lambda: sum(one.done() for one in answered) == 3)
     gate.open[1].clear()
     await gate.send(3)
     equal("held by each", [3, 6, 3], gate.held())
@@ -148,27 +144,28 @@ async def least_fills(arena: Arena) -> None:
 
 @REGISTRY.check("least-connections/one-slow", LEAST)
 async def least_slow(arena: Arena) -> None:
-    """A slow backend gets few of 200 requests from eight clients."""
-    path = arena.target()
+    """A backend that answers only when the others have answered all the rest gets few of eight clients' requests."""
+    path = arena.target(response(b"x"))
+    over = asyncio.Event()
+    left = 200
 
-    def taking(seconds: float) -> Handler:
-        async def handler(exchange: Exchange) -> None:
-            await asyncio.sleep(seconds)
-            await exchange.reply(b"x")
-
-        return handler
-
-    for backend, seconds in zip(arena.backends, (0.4, 0.004, 0.004), strict=True):
-        backend.handlers[path] = taking(seconds)
+    async def slow(exchange: Exchange) -> None:
+        await over.wait()
+        await exchange.reply(b"x")
 
     async def one() -> None:
+        nonlocal left
         with await arena.client() as client:
-            for _ in range(25):
+            while left:
+                left -= 1
                 await client.ask(get(path))
+        over.set()
 
+    arena.backends[0].handlers[path] = slow
     await asyncio.gather(*(one() for _ in range(8)))
-    slow, *fast = (len(backend.got(path)) for backend in arena.backends)
-    expect(slow <= 30, f"the slow backend got {slow} of 200 requests, the others {fast}")
+    waited, *answered = (len(backend.got(path)) for backend in arena.backends)
+    # Of eight requests under way it holds a third, while each of the others has as many.
+    expect(waited <= 4, f"the slow backend got {waited} of 200 requests, the others {answered}")
 
 
 @REGISTRY.check("least-connections/broken-requests-are-not-counted", LEAST)
@@ -179,15 +176,27 @@ async def least_after_errors(arena: Arena) -> None:
     for number in range(4):
         with await arena.client() as client:
             await client.send(get(bad if number % 2 else backend_errors))
-            await client.until_end(3) if number % 2 == 0 else await client.response()
-    leaving = Gate(arena)
-    for client in await leaving.send(4):
+            await client.until_end() if number % 2 == 0 else await client.response()
+    left = 0
+
+    async def abandoned(exchange: Exchange) -> None:
+        nonlocal left
+        await exchange.wire.until_end()
+        exchange.over = True
+        left += 1
+
+    path = arena.target(abandoned)
+    clients = [await arena.client() for _ in range(4)]
+    for client in clients:
+        await client.send(get(path))
+    await until("four requests", lambda: len(arena.got(path)) == len(clients))
+    for client in clients:
         client.reset()
-    await asyncio.sleep(0.5)
+    await until("the end of their backend connections", lambda: left == len(clients))
     gate = Gate(arena)
     await gate.send(9)
     held = gate.held()
-    for event in [*gate.open, *leaving.open]:
+    for event in gate.open:
         event.set()
     equal("held by each", [3, 3, 3], held)
 
@@ -264,7 +273,7 @@ async def hash_header_absent(arena: Arena) -> None:
     equal("status", 200, (await arena.get(naming(arena))).status)
 
 
-@REGISTRY.check("hash/minimal-movement", HASH_HEADER, 20)
+@REGISTRY.check("hash/minimal-movement", HASH_HEADER)
 async def hash_movement(arena: Arena) -> None:
     """When a backend goes down only its keys move, to all the others; when it is back, they are back."""
     path = naming(arena)
@@ -446,7 +455,8 @@ async def retry_same_head(arena: Arena) -> None:
 
 # --- passive ejection ---
 
-PASSIVE = ("--max-fails", "3", "--fail-timeout", "1")
+PASSIVE = ("--max-fails", "3", "--fail-timeout", "60")
+RETURNS = ("--max-fails", "3", "--fail-timeout", "2")
 
 
 async def statuses(arena: Arena, path: bytes, number: int) -> list[int]:
@@ -468,7 +478,7 @@ async def eject_only(arena: Arena) -> None:
     )
 
 
-@REGISTRY.check("ejection/returns-after-fail-timeout", Setup("e2", (*PASSIVE, "--retries", "0"), down=(0,), fresh=True))
+@REGISTRY.check("ejection/returns-after-fail-timeout", Setup("e2", (*RETURNS, "--retries", "0"), down=(0,), fresh=True))
 async def eject_returns(arena: Arena) -> None:
     """After --fail-timeout the backend is tried again."""
     path = arena.target(response(b""))
@@ -476,9 +486,9 @@ async def eject_returns(arena: Arena) -> None:
     equal("statuses", [502, 502, 502, 503], await statuses(arena, path, 4))
     arena.backend.up()
     before = await statuses(arena, path, 1)
-    timely(time.monotonic() - began < 1, "the oracle itself was held up")
+    timely(time.monotonic() - began < 2, "the oracle itself was held up")
     equal("status before the time-out", [503], before)
-    await asyncio.sleep(1.2)
+    await asyncio.sleep(2.3)
     equal("statuses after it", [200, 200], await statuses(arena, path, 2))
 
 
@@ -528,7 +538,16 @@ async def eject_bad_responses(arena: Arena) -> None:
     equal("statuses", [502, 502, 502, 503], await statuses(arena, path, 4))
 
 
-@REGISTRY.check("ejection/all-down", Setup("e7", (*PASSIVE, "--retries", "5"), backends=3, down=(0, 1, 2), fresh=True))
+@REGISTRY.check("ejection/reused-connections-count", Setup("e8", (*PASSIVE, "--retries", "0"), fresh=True))
+async def eject_reused(arena: Arena) -> None:
+    """A request that fails on a connection that was good before, and may not be repeated, counts like any other."""
+    path = arena.target(pieces((response(b"x"), 0.3)))
+    await asyncio.gather(*(arena.get(path) for _ in range(3)))
+    bad = dies(arena, "reset")
+    equal("statuses", [502, 502, 502, 503], [(await arena.ask(post(bad, b"body"))).status for _ in range(4)])
+
+
+@REGISTRY.check("ejection/all-down", Setup("e7", (*RETURNS, "--retries", "5"), backends=3, down=(0, 1, 2), fresh=True))
 async def eject_all(arena: Arena) -> None:
     """All refuse: nobody is asked any more, and every answer is 502 or, soon, 503; then all return."""
     path = arena.target(response(b"x"))
@@ -536,7 +555,7 @@ async def eject_all(arena: Arena) -> None:
     expect(set(seen) <= {502, 503} and seen[-1] == 503, f"statuses: {seen}")
     for backend in arena.backends:
         backend.up()
-    await asyncio.sleep(1.2)
+    await asyncio.sleep(2.3)
     equal("statuses after their return", [200] * 6, await statuses(arena, path, 6))
     equal("requests a backend", {0: 2, 1: 2, 2: 2}, dict(Counter(who(arena, path))))
 
@@ -549,7 +568,7 @@ PATIENT_ACTIVE = (*HEALTH, "--health-timeout", "10", "--max-fails", "1000000")
 """No probe fails because the oracle is late."""
 GOOD = response(b"ok")
 BAD = response(b"", status=b"500 Internal Server Error")
-TOLD_SECONDS = 10.0
+TOLD_SECONDS = 20.0
 """How long to wait for what must happen; nothing is said about how soon it does."""
 
 
@@ -584,9 +603,7 @@ class Health:
 
     async def probes(self, index: int, number: int) -> None:
         """Wait until so many probes have come."""
-        async with asyncio.timeout(TOLD_SECONDS):
-            while len(self.asked[index]) < number:  # noqa: ASYNC110 - what it waits for happens in another program
-                await asyncio.sleep(0.01)
+        await until(f"{number} probes", lambda: len(self.asked[index]) >= number)
 
 
 async def traffic_at(arena: Arena, path: bytes, wanted: set[int]) -> None:
@@ -637,7 +654,6 @@ for _how in ("500", "404", "slow", "refuses", "garbage"):
         f"health/ejects-{_how}",
         functools.partial(health_ejects, _how),
         Setup(f"h-{_how}", (*(ACTIVE if _how == "slow" else PATIENT_ACTIVE), "--retries", "0"), backends=3, fresh=True),
-        40,
     )
 
 
@@ -687,7 +703,7 @@ async def health_forgives(arena: Arena) -> None:
 
 # --- time-outs of connecting ---
 
-HOLE = Setup("hole", ("--connect-timeout", "0.3", "--max-fails", "1000000", "--retries", "0"), backends=0, hole=True)
+HOLE = Setup("hole", ("--connect-timeout", "1.6", "--max-fails", "1000000", "--retries", "0"), backends=0, hole=True)
 HOLE_AND_ONE = Setup("hole-and-one", ("--connect-timeout", "0.3", "--max-fails", "1000000"), hole=True)
 
 
@@ -698,7 +714,7 @@ async def connect_timeout(arena: Arena) -> None:
     got = await arena.get(arena.target())
     took = time.monotonic() - began
     arena.error(got, 504)
-    timely(0.25 <= took <= 1.5, f"expected about 0.3 s, took {took:.2f} s")
+    timely(1.5 <= took <= 10, f"expected about 1.6 s, took {took:.2f} s")
 
 
 @REGISTRY.check("timeouts/connect-then-another", HOLE_AND_ONE)

@@ -9,7 +9,7 @@ import time
 from checks_framing import payload, same_body
 from proxy_arena import REGISTRY, Arena, Failed, Setup, equal, expect, get, post, timely
 from proxy_backend import Exchange, chunked, pieces, response
-from proxy_wire import Client, Truncated, short
+from proxy_wire import SECONDS, Client, Truncated, short
 
 BAD = Setup("bad-responses", ("--max-fails", "1000000"))
 CUT = Setup("truncation", ("--max-fails", "1000000"))
@@ -233,13 +233,15 @@ async def cut_pipelined(arena: Arena) -> None:
 
 # --- silence of backends ---
 
-SLOW = Setup("slow", ("--read-timeout", "0.6", "--max-fails", "1000000", "--retries", "0"))
+SLOW = Setup("slow", ("--read-timeout", "1", "--max-fails", "1000000", "--retries", "0"))
+MOST_SECONDS = 8.0
+"""Well below each default: what comes by then comes because of the option."""
 
 
-def within(began: float, least: float, most: float) -> None:
+def within(began: float, least: float) -> None:
     """Fail unless so much time has passed."""
     took = time.monotonic() - began
-    timely(least <= took <= most, f"expected {least:g} to {most:g} s, took {took:.2f} s")
+    timely(least <= took <= MOST_SECONDS, f"expected {least:g} to {MOST_SECONDS:g} s, took {took:.2f} s")
 
 
 async def silent(exchange: Exchange) -> None:
@@ -255,7 +257,7 @@ async def read_timeout(arena: Arena) -> None:
     began = time.monotonic()
     got = await arena.get(arena.target(silent))
     arena.error(got, 504)
-    within(began, 0.5, 2.5)
+    within(began, 0.9)
 
 
 @REGISTRY.check("timeouts/read-504-post", SLOW)
@@ -278,7 +280,7 @@ async def read_timeout_head(arena: Arena) -> None:
 
     began = time.monotonic()
     arena.error(await arena.get(arena.target(half)), 504, 502)
-    within(began, 0.5, 2.5)
+    within(began, 0.9)
 
 
 @REGISTRY.check("timeouts/read-inside-body", SLOW)
@@ -294,13 +296,13 @@ async def read_timeout_body(arena: Arena) -> None:
     began = time.monotonic()
     async with arena.truncated("a body that stops"):
         await arena.get(arena.target(half))
-    within(began, 0.5, 2.5)
+    within(began, 0.9)
 
 
 @REGISTRY.check("timeouts/connection-not-reused-after-504", SLOW)
 async def late_answer(arena: Arena) -> None:
     """An answer that comes too late is nobody's."""
-    late = arena.target(pieces((response(b"late"), 0.9)))
+    late = arena.target(pieces((response(b"late"), 1.4)))
     plain = arena.target(response(b"plain"))
     equal("status", 504, (await arena.get(late)).status)
     for _ in range(4):
@@ -331,7 +333,7 @@ async def slow_upload(arena: Arena) -> None:
 
 # --- silence of clients ---
 
-IMPATIENT = Setup("impatient", ("--header-timeout", "0.6", "--idle-timeout", "0.8", "--read-timeout", "5"))
+IMPATIENT = Setup("impatient", ("--header-timeout", "0.6", "--idle-timeout", "1.2", "--read-timeout", "5"))
 HEADER = Setup("header-timeout", ("--header-timeout", "0.6"))
 
 
@@ -341,7 +343,7 @@ async def ends_by_408(client: Client, arena: Arena, began: float) -> None:
     arena.error(got, 408)
     expect(got.closes, "the 408 does not say that the connection closes")
     await client.nothing_more()
-    within(began, 0.5, 2.5)
+    within(began, 0.5)
 
 
 @REGISTRY.check("timeouts/header-408", HEADER)
@@ -379,7 +381,7 @@ async def header_drip(arena: Arena) -> None:
     try:
         got = await client.response()
         arena.error(got, 408)
-        within(began, 0.5, 2.5)
+        within(began, 0.5)
     finally:
         dripping.cancel()
 
@@ -423,7 +425,7 @@ async def idle_timeout(arena: Arena) -> None:
         await client.ask(get(arena.target(response(b"x"))))
         began = time.monotonic()
         equal("end", "eof", await client.nothing_more())
-        within(began, 0.6, 3)
+        within(began, 1.0)
 
 
 @REGISTRY.check("timeouts/idle-never-spoke", IMPATIENT)
@@ -433,7 +435,7 @@ async def idle_from_start(arena: Arena) -> None:
     with await arena.client() as client:
         rest = await client.until_end()
         expect(not rest or rest.startswith(b"HTTP/1.1 408 "), f"got {short(rest)}")
-    within(began, 0.45, 3)
+    within(began, 0.45)
 
 
 @REGISTRY.check("timeouts/idle-is-renewed", IMPATIENT)
@@ -445,16 +447,16 @@ async def idle_renewed(arena: Arena) -> None:
             equal("status", 200, (await client.ask(get(path))).status)
             began = time.monotonic()
             await asyncio.sleep(0.3)
-            timely(time.monotonic() - began < 0.6, "the oracle itself was held up")
+            timely(time.monotonic() - began < 1, "the oracle itself was held up")
 
 
 @REGISTRY.check("timeouts/idle-not-while-answering", IMPATIENT)
 async def idle_answering(arena: Arena) -> None:
     """Waiting for an answer is not idle."""
-    same_body(b"slow", await arena.get(arena.target(pieces((response(b"slow"), 1.3)))))
+    same_body(b"slow", await arena.get(arena.target(pieces((response(b"slow"), 1.7)))))
 
 
-@REGISTRY.check("timeouts/slow-loris", Setup("loris", ("--header-timeout", "1.5")), 20)
+@REGISTRY.check("timeouts/slow-loris", Setup("loris", ("--header-timeout", "1.5")))
 async def slow_loris(arena: Arena) -> None:
     """200 clients that drip their heads hold nobody up, and all of them are turned away."""
     path = arena.target(response(b"x"))
@@ -467,7 +469,7 @@ async def slow_loris(arena: Arena) -> None:
             if over.is_set() or not await client.try_send(b"X-%d: a\r\n" % number):
                 break
             await asyncio.sleep(0.2)
-        return await client.until_end(8)
+        return await client.until_end()
 
     tasks = [asyncio.ensure_future(drip(client)) for client in dripping]
     try:
@@ -476,7 +478,7 @@ async def slow_loris(arena: Arena) -> None:
             equal("status of a good client", 200, (await arena.get(path)).status)
             timely(time.monotonic() - began < 1, f"a good client waited {time.monotonic() - began:.2f} s")
             await asyncio.sleep(0.02)
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(SECONDS):
             await asyncio.sleep(1.7)
             over.set()
             ends = await asyncio.gather(*tasks)

@@ -193,6 +193,29 @@ HOSTS = [
     Fault("host-twice-http10", b"GET /bad HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n"),
 ]
 
+HOST_FORMS = {
+    "space": b"a b",
+    "comma": b"a,b",
+    "slash": b"a/b",
+    "query": b"a?b",
+    "fragment": b"a#b",
+    "user": b"u@h",
+    "word-as-port": b"h:http",
+    "two-ports": b"h:80:90",
+    "long-port": b"h:123456",
+    "open-bracket": b"[::1",
+    "closing-bracket": b"::1]",
+    "behind-bracket": b"[::1]x",
+    "bracketed-name": b"[host]",
+    "backslash": b"a\\b",
+    "quote": b'a"b',
+    "high-byte": b"h\xe9",
+}
+HOSTS += [
+    Fault(f"host-form-{name}", b"GET /bad HTTP/1.1\r\nHost: " + value + b"\r\n\r\n")
+    for name, value in HOST_FORMS.items()
+]
+
 REQUEST_LINES = [
     Fault("two-spaces-after-method", line(b"GET  /bad HTTP/1.1")),
     Fault("two-spaces-before-version", line(b"GET /bad  HTTP/1.1")),
@@ -228,6 +251,11 @@ REQUEST_LINES = [
     Fault("target-control", line(b"GET /b\x01ad HTTP/1.1")),
     Fault("target-delete", line(b"GET /b\x7fad HTTP/1.1")),
     Fault("target-absolute-no-host", line(b"GET http:///bad HTTP/1.1")),
+    Fault("target-authority-user", line(b"GET http://u@h/bad HTTP/1.1")),
+    Fault("target-authority-only-port", line(b"GET http://:80/bad HTTP/1.1")),
+    Fault("target-authority-bad-port", line(b"GET http://h:x/bad HTTP/1.1")),
+    Fault("target-fragment", line(b"GET /bad#x HTTP/1.1")),
+    Fault("target-high-byte", line(b"GET /b\xe9ad HTTP/1.1")),
     Fault("http2-preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", VERSION),
     Fault("version-2.0", line(b"GET /bad HTTP/2.0"), VERSION),
     Fault("version-3.0", line(b"GET /bad HTTP/3.0"), VERSION),
@@ -276,7 +304,7 @@ async def head_refused(fault: Fault, arena: Arena) -> None:
     bytes_before = [len(backend.violations) for backend in arena.backends]
     with await arena.client() as client:
         got = await refused_response(client, fault.data + smuggled(arena), fault.statuses)
-        await client.nothing_more(3)
+        await client.nothing_more()
     await sentinel(arena)
     expect(not (found := reached(arena, before)), f"these reached a backend: {found}")
     equal("violations", bytes_before, [len(backend.violations) for backend in arena.backends])
@@ -296,7 +324,7 @@ async def head_refused_in_pieces(fault: Fault, arena: Arena) -> None:
         got = await client.response("GET")
         expect(got.status in fault.statuses, f"status: expected {fault.statuses}, got {got.status}")
         await sending
-        await client.until_end(3)
+        await client.until_end()
     await sentinel(arena)
     expect(not (found := reached(arena, before)), f"these reached a backend: {found}")
 
@@ -323,7 +351,7 @@ async def head_refused_behind(fault: Fault, arena: Arena) -> None:
         equal("first answer", b"first", bytes((await client.response()).body))
         got = await client.response()
         expect(got.status in fault.statuses, f"status: expected {fault.statuses}, got {got.status}")
-        await client.nothing_more(3)
+        await client.nothing_more()
     await sentinel(arena)
     expect(not (found := reached(arena, before)), f"these reached a backend: {found}")
 
@@ -351,6 +379,8 @@ CHUNKS = {
     "size-nul": b"5\x00\r\nhello\r\n0\r\n\r\n",
     "size-over-64-bits": b"10000000000000005\r\nhello\r\n0\r\n\r\n",
     "size-all-ones": b"ffffffffffffffffff\r\nhello\r\n0\r\n\r\n",
+    "size-64-bits": b"ffffffffffffffff\r\nhello\r\n0\r\n\r\n",
+    "size-17-digits": b"00000000000000005\r\nhello\r\n0\r\n\r\n",
     "size-bare-lf": b"5\nhello\r\n0\r\n\r\n",
     "size-bare-cr": b"5\rhello\r\n0\r\n\r\n",
     "size-cr-cr-lf": b"5\r\r\nhello\r\n0\r\n\r\n",
@@ -358,6 +388,7 @@ CHUNKS = {
     "extension-bare-cr": b"5;a\rb\r\nhello\r\n0\r\n\r\n",
     "extension-nul": b"5;a=\x00\r\nhello\r\n0\r\n\r\n",
     "extension-control": b"5;a=\x01\r\nhello\r\n0\r\n\r\n",
+    "extension-5000-bytes": b"5;" + b"a" * 5000 + b"\r\nhello\r\n0\r\n\r\n",
     "data-no-crlf": b"5\r\nhello0\r\n\r\n",
     "data-bare-lf": b"5\r\nhello\n0\r\n\r\n",
     "data-bare-cr": b"5\r\nhello\r0\r\n\r\n",
@@ -377,6 +408,7 @@ CHUNKS = {
     "trailer-nul": b"5\r\nhello\r\n0\r\nX-A: \x00\r\n\r\n",
     "trailer-space-in-name": b"5\r\nhello\r\n0\r\nX A: b\r\n\r\n",
     "trailer-empty-name": b"5\r\nhello\r\n0\r\n: b\r\n\r\n",
+    "trailer-20000-bytes": b"5\r\nhello\r\n0\r\nX-A: " + b"a" * 20000 + b"\r\n\r\n",
 }
 
 
@@ -401,7 +433,7 @@ async def chunks_refused(body: bytes, pause: float, arena: Arena) -> None:
             await client.try_send(request[at:] + smuggled(arena))
         got = await refusal_or_cut(client)
         equal("status", 400, got.status if got else "a closed connection")
-        await client.nothing_more(3)
+        await client.nothing_more()
     await sentinel(arena)
     whole = [short(request.start) for request in arena.got(path) if request.complete]
     expect(not whole, f"a backend took this for a whole request: {whole}")
@@ -455,7 +487,7 @@ async def one_reading(data: bytes, body: bytes, arena: Arena) -> None:
         got = await client.response(method)
         expect(got.status in FINE, f"status: expected one of {FINE}, got {got.status}")
         if got.status >= 400 or got.closes:
-            await client.nothing_more(3)
+            await client.nothing_more()
         else:
             equal("the request behind it", b"after", bytes((await client.response()).body))
     seen = arena.got(own)

@@ -16,7 +16,7 @@ from pathlib import Path
 from proxy_backend import POLL_SECONDS
 from proxy_wire import short
 
-START_SECONDS = 10.0
+START_SECONDS = 20.0
 PR_SET_PDEATHSIG = 1
 READY_LINE = re.compile(rb"(admin|listening) on (\S+):(\d+)\n")
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -40,7 +40,7 @@ class Ended:
     stderr: bytes
 
 
-async def run(program: Path, args: list[str], seconds: float = 5.0) -> Ended:
+async def run(program: Path, args: list[str], seconds: float = 20.0) -> Ended:
     """Run a program to its end; a hang is a TimeoutError."""
     process = await _spawn([str(program), *args])
     try:

@@ -22,7 +22,8 @@ MAX_HEAD_BYTES = 1 << 20
 KEPT_BYTES = 1 << 20
 """A longer message is checked as it comes and its raw bytes are not kept."""
 LINE_LIMIT_BYTES = 1 << 16
-SECONDS = 5.0
+SECONDS = 20.0
+"""How long to wait for what must come: it says nothing about speed, only that a program does not hang."""
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 HEADER = re.compile(rb"(" + TOKEN + rb"):[ \t]*((?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)[ \t]*", re.DOTALL)
 STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9]) ([^\x00-\x08\x0a-\x1f\x7f]*)", re.DOTALL)
@@ -424,7 +425,7 @@ class Client(Wire):
         try:
             rest = await self.until_end(seconds)
         except TimeoutError:
-            raise WireError(f"the connection is still open after {seconds:g} s") from None
+            raise TimeoutError(f"the connection is still open after {seconds:g} s") from None
         if rest:
             raise WireError(f"more bytes came: {short(rest)}")
         return str(self.end)

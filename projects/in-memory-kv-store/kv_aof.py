@@ -15,7 +15,7 @@ from kv_picks import STREAMS, Picker, stream
 from kv_servers import Server
 from kv_wire import Client, Command, command, encode, reply_end, shown, shown_command
 
-STREAM_COMMANDS = 2000
+STREAM_COMMANDS = 1200
 MOMENT_TOLERANCE_MS = 3000
 FIRST_MOMENT = 10**12
 NOISE = {b"SELECT", b"MULTI", b"EXEC"}
@@ -173,12 +173,12 @@ def redis_transactions(lab: Lab) -> None:
 
 @checks.named("aof/reload/binary-and-huge")
 def reload_binary(lab: Lab) -> None:
-    """Keys of any byte, empty ones, and values of 8 MB survive."""
+    """Keys of any byte, empty ones, and values of 2 MB survive."""
     path = lab.folder() / "kv.aof"
     with logging_lane(lab, path) as (lane, client):
         client.pipeline([command("SET", bytes([n]), bytes([n]) * n) for n in range(256)])
         client.ask("SET", "", b"\r\n*3\r\n$3\r\n")
-        client.ask("SET", "huge", bytes(n % 251 for n in range(8 << 20)))
+        client.ask("SET", "huge", bytes(n % 251 for n in range(2 << 20)))
         client.ask("HSET", "hash", "", "", "\r\n", b"\x00" * 100_000)
         expected = dump(client)
         end_well(lane)
@@ -451,13 +451,13 @@ def expired_as_del(lab: Lab) -> None:
 def evicted_as_del(lab: Lab) -> None:
     """Evicted keys are logged as DEL: redis, loading the log without a limit, has exactly the keys that are left."""
     path = lab.folder() / "kv.aof"
-    options = ("--maxmemory", "4mb", "--maxmemory-policy", "allkeys-random")
+    options = ("--maxmemory", "2mb", "--maxmemory-policy", "allkeys-random")
     with logging_lane(lab, path, "everysec", *options) as (lane, client):
-        for start in range(0, 30_000, 1000):
+        for start in range(0, 14_000, 1000):
             client.pipeline([command("SET", f"k{n}", "x" * 200) for n in range(start, start + 1000)])
         client.ask("CONFIG", "SET", "maxmemory", 0)  # redis evicts before reads too; what is left shall stay
         expected = dump(client)
         end_well(lane)
-    expect(len(expected) < 25_000, f"{len(expected)} of 30,000 keys fitted into 4 MB: no eviction")
+    expect(len(expected) < 12_000, f"{len(expected)} of 14,000 keys fitted into 2 MB: no eviction")
     with load_in_redis(lab, path.read_bytes()) as reference, reference.client() as client:
         compare_dumps("data set in redis-server", expected, dump(client))

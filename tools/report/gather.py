@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tools import analysis, figures, project, result, validate, wording
+from tools import analysis, figures, history, project, result, validate, wording
 from tools.report.cases import kind, program
 from tools.selection import MAIN_WORKLOAD, Evidence, Evidences
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tools.record import CaseResult, Environment, Result
+    from tools.record import Arm, CaseResult, Environment, Result
     from tools.rows import Row
     from tools.stats import NullArm
     from tools.tables import Roots
@@ -31,6 +31,8 @@ class Cost:
     metric: str
     value: float
     shown: str
+    moment: history.Moment | None = None
+    """Of a lane: its ratio to the first peer of the same run, from which changes of level are told."""
 
 
 @dataclass(frozen=True)
@@ -160,14 +162,22 @@ def _past(loaded: Result, summary: Summary) -> Past:
 
 def _costs(loaded: Result, whole: analysis.Analysis) -> list[Cost]:
     """List what every lane and peer needed."""
-    shown: list[Cost] = []
+    costs: list[Cost] = []
     for arm in loaded.arms.values():
         numbers: figures.Figures | None = whole.figures.get(arm.name)
         if arm.role != "null" and numbers is not None:
             words = wording.cost(numbers, loaded.item.plural)
             name = program(arm)
-            shown.append(Cost(name, kind(arm), numbers.metric, numbers.cost.median, words))
-    return shown
+            costs.append(Cost(name, kind(arm), numbers.metric, numbers.cost.median, words, _moment(loaded, whole, arm)))
+    return costs
+
+
+def _moment(loaded: Result, whole: analysis.Analysis, arm: Arm) -> history.Moment | None:
+    """Give what the history keeps of a lane."""
+    if arm.role != "lane":
+        return None
+    peer = next((other for lane, other in whole.pairs if lane == arm.name and loaded.arms[other].role == "peer"), None)
+    return history.moment(loaded, whole.case, whole, arm.name, peer)
 
 
 def _null_run(loaded: Result, case: CaseResult) -> NullRun | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tools import history as past_levels
 from tools import markdown as md
 from tools import stats, wording
 from tools.report import charts
@@ -47,6 +48,9 @@ class Line:
     path: str
     dots: tuple[tuple[float, float], ...]
     last: str
+    rings: tuple[tuple[float, float], ...] = ()
+    """Where a new level begins."""
+    since: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -145,9 +149,20 @@ def _line(program: str, same: Sequence[Past], axis: charts.Axis) -> Line:
     places = [(2 + 96 * index / (len(same) - 1), 100 - axis.at(cost.value)) for index, cost in seen]
     newest = seen[-1][1]
     dots = tuple(charts.points(places))
-    return Line(program, newest.kind, charts.polyline(places), dots, newest.shown)
+    changes = _changes(seen)
+    changed = [place for place, (index, _) in enumerate(seen) if index in changes]
+    since = tuple(same[seen[place][0]].created_at[:10] for place in changed)
+    rings = tuple(dots[place] for place in changed)
+    return Line(program, newest.kind, charts.polyline(places), dots, newest.shown, rings, since)
 
 
 def _of(program: str, same: Sequence[Past]) -> Iterator[Cost | None]:
     """Give what a program needed in each result."""
     return (next((cost for cost in past.costs if cost.program == program), None) for past in same)
+
+
+def _changes(seen: Sequence[tuple[int, Cost]]) -> frozenset[int]:
+    """Find the results at which a lane began a new level against its peer."""
+    moments = {index: cost.moment for index, cost in seen if cost.moment is not None}
+    followed = past_levels.followed(list(moments.values()), shared=True)
+    return frozenset(index for index, one in zip(moments, followed, strict=True) if one.changed)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from tools.languages.base import Paths, Step
 from tools.launcher.protocol import LaunchReply, Started, Usage
@@ -60,6 +60,9 @@ class Built:
         return self.binary.stat().st_size if self.binary else None
 
 
+Cores = Literal["arms", "beside", "any"]
+
+
 @dataclass(frozen=True)
 class Program:
     """An arm in an arena: a name and the program behind it (the null arm shares one)."""
@@ -70,8 +73,8 @@ class Program:
     """What stands beside the program, over what it needs itself."""
     python: bool = False
     """Whether Python stands beside it (for an oracle)."""
-    beside: bool = False
-    """True for what keeps off the core of the arms: services and load generators."""
+    cores: Cores = "arms"
+    """Where it runs: on the core of the arms; beside it (services, load generators); on any, where nothing is timed."""
 
 
 TOOLBOX = "toolbox"
@@ -164,6 +167,9 @@ class Arena(Protocol):
 
     def stop(self, arm: str, started: Started, signal: int, timeout_seconds: float) -> LaunchReply:
         """Signal a started program and wait for its end; after the timeout its whole tree is killed."""
+
+    def wait(self, arm: str, started: Started, timeout_seconds: float) -> LaunchReply:
+        """Wait for the end of a started program; after the timeout its whole tree is killed."""
 
     def put(self, arm: str, files: Mapping[str, bytes]) -> None:
         """Write files into the arm's output folder; names may have folders."""

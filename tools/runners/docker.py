@@ -25,7 +25,7 @@ from tools.launcher import LauncherClient, LaunchReply, LaunchRequest, Rlimits, 
 from tools.model import Limits, Packages
 from tools.runners import engine, images
 from tools.runners.base import TOOLBOX, Isolation, Places, Program, Run, Source, Start, Workshop
-from tools.runners.host import FIRST_PORT, PADDING_NAME, cores_beside, pinned_cpus, zig
+from tools.runners.host import FIRST_PORT, PADDING_NAME, cores_of, listed, pinned_cpus, zig
 
 PATHS = Paths(
     PurePosixPath("/src"), PurePosixPath("/work/out"), PurePosixPath("/work/scratch"), PurePosixPath("/cache")
@@ -185,7 +185,7 @@ def _sealed(place: _Place, program: Program, interpreter: tuple[str, ...]) -> It
             "pids_limit": limits.processes,
             "mem_limit": limits.memory_bytes,
             "memswap_limit": limits.memory_bytes,
-            "cpuset_cpus": ",".join(map(str, cores_beside() if program.beside else pinned_cpus())) or None,
+            "cpuset_cpus": listed(cores_of(program)),
             "tmpfs": {"/tmp": "size=256m,mode=1777"},  # noqa: S108 - a path inside the container
             "volumes": {place.data: _mount("/data", "ro"), out: _mount("/out", "rw")},
             "log_config": LogConfig(type="none"),
@@ -253,7 +253,10 @@ class _DockerArena:
         client = self._arms[arm].client
         with suppress(LauncherError):  # it may have ended by itself, which `wait` tells
             client.signal(started, signal)
-        return client.wait(started, int(timeout_seconds * 1000))
+        return self.wait(arm, started, timeout_seconds)
+
+    def wait(self, arm: str, started: Started, timeout_seconds: float) -> LaunchReply:
+        return self._arms[arm].client.wait(started, int(timeout_seconds * 1000))
 
     def put(self, arm: str, files: Mapping[str, bytes]) -> None:
         entries: list[tuple[tarfile.TarInfo, bytes]] = []

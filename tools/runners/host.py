@@ -212,7 +212,7 @@ class _HostArena:
             argv=tuple(words),
             env=env,
             cwd=out,
-            cpus=_listed(cores_beside() if program.beside else pinned_cpus()),
+            cpus=listed(cores_of(program)),
             rlimits=Rlimits(nofile=self._limits.nofile, processes=None),
         )
 
@@ -221,9 +221,12 @@ class _HostArena:
         return self._client.usage(started)
 
     def stop(self, arm: str, started: Started, signal: int, timeout_seconds: float) -> LaunchReply:
-        del arm
         with contextlib.suppress(LauncherError):  # it may have ended by itself, which `wait` tells
             self._client.signal(started, signal)
+        return self.wait(arm, started, timeout_seconds)
+
+    def wait(self, arm: str, started: Started, timeout_seconds: float) -> LaunchReply:
+        del arm
         return self._client.wait(started, int(timeout_seconds * 1000))
 
     def put(self, arm: str, files: Mapping[str, bytes]) -> None:
@@ -268,5 +271,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _listed(cores: Sequence[int]) -> str | None:
+def cores_of(program: Program) -> list[int]:
+    """The cores that a program is kept on; none: wherever there is room."""
+    return {"arms": pinned_cpus, "beside": cores_beside, "any": list[int]}[program.cores]()
+
+
+def listed(cores: Sequence[int]) -> str | None:
+    """`0,1` as kernel and engine want it."""
     return ",".join(map(str, cores)) or None

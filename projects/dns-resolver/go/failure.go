@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strconv"
 	"strings"
 	"syscall"
 )
@@ -58,16 +57,35 @@ const shownBytes = 60
 
 // quoteValue puts a value in quotes, escaped and cut, so that a message stays one short line.
 func quoteValue(value string) string {
-	if len(value) <= shownBytes {
-		return strconv.QuoteToASCII(value)
+	shown := escape(value[:min(len(value), shownBytes)])
+	quoted := `"` + strings.ReplaceAll(shown, `"`, `\"`) + `"`
+	if len(value) > shownBytes {
+		quoted += "..."
 	}
-	return strconv.QuoteToASCII(value[:shownBytes]) + "..."
+	return quoted
 }
 
-// escape makes what is not printable visible, so that a path stays on one line.
+// escape makes what is not printable visible. Bytes above ASCII are escaped too: a cut may fall
+// inside a character, and some characters are line ends.
 func escape(text string) string {
-	quoted := strconv.Quote(text)
-	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+	escaped := make([]byte, 0, len(text))
+	for _, c := range []byte(text) {
+		switch {
+		case c == '\n':
+			escaped = append(escaped, `\n`...)
+		case c == '\r':
+			escaped = append(escaped, `\r`...)
+		case c == '\t':
+			escaped = append(escaped, `\t`...)
+		case c == '\\':
+			escaped = append(escaped, `\\`...)
+		case c < ' ' || c > '~':
+			escaped = fmt.Appendf(escaped, `\x%02x`, c)
+		default:
+			escaped = append(escaped, c)
+		}
+	}
+	return string(escaped)
 }
 
 // logLine tells the operator something, in one line. Nothing is logged per query.

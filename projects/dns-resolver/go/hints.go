@@ -59,7 +59,7 @@ func readHints(path string, settings *options) (*delegation, error) {
 		return nil, pathFailure(path, err)
 	}
 	if len(text) > mostHintsBytes {
-		return nil, badRequest("%s: longer than hints can be: more than %d bytes", escape(path), mostHintsBytes)
+		return nil, badRequest("%s: file too large", escape(path))
 	}
 	for line := range strings.Lines(string(text)) {
 		r.lineNumber++
@@ -101,16 +101,8 @@ func (r *hintsReader) readLine(line string) error {
 	if len(words) == 0 {
 		return nil
 	}
-	switch strings.ToUpper(words[0]) {
-	case "$TTL":
-		return nil // how long hints last is not for them to say
-	case "$ORIGIN":
-		if len(words) != 2 {
-			return r.failure("$ORIGIN wants a name")
-		}
-		origin, err := r.readName(words[1])
-		r.origin = origin
-		return err
+	if line[0] == '$' {
+		return r.readDirective(words)
 	}
 	if line[0] != ' ' && line[0] != '\t' {
 		owner, err := r.readName(words[0])
@@ -123,6 +115,21 @@ func (r *hintsReader) readLine(line string) error {
 		return r.failure("a record without a name")
 	}
 	return r.readRecord(skipTTLAndClass(words))
+}
+
+func (r *hintsReader) readDirective(words []string) error {
+	if len(words) < 2 {
+		return r.failure("%s without a value", quoteValue(words[0]))
+	}
+	switch strings.ToUpper(words[0]) {
+	case "$TTL":
+		return nil // how long hints last is not for them to say
+	case "$ORIGIN":
+		origin, err := r.readName(words[1])
+		r.origin = origin
+		return err
+	}
+	return r.failure("unknown directive %s", quoteValue(words[0]))
 }
 
 // skipTTLAndClass leaves type and data.

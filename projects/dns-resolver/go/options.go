@@ -12,6 +12,7 @@ import (
 // options are the arguments, parsed and checked once.
 type options struct {
 	listen    netip.AddrPort // not valid: no server
+	place     string         // what listen was given as
 	hintsPath string
 	bulkPath  string // empty: no bulk run
 
@@ -39,7 +40,7 @@ type options struct {
 }
 
 const (
-	mostThreads    = 256
+	mostThreads    = 1024
 	mostAttempts   = 100
 	mostQueries    = 10_000
 	mostDepth      = 100
@@ -50,7 +51,7 @@ const (
 	leastEDNS      = 512
 	mostEDNS       = 4096
 	leastCache     = 64 << 10
-	mostCache      = 1 << 40
+	mostCache      = 16 << 30
 	longestTimeout = 3 * time.Second
 )
 
@@ -83,11 +84,11 @@ func parseOptions(arguments []string) (*options, error) {
 		if !known {
 			return nil, badRequest("unknown option: %s (see --help)", quoteValue(name))
 		}
-		if !hasValue && len(arguments) > 0 {
+		if !hasValue {
+			if len(arguments) == 0 {
+				return nil, badRequest("%s needs a value", name)
+			}
 			value, arguments = arguments[0], arguments[1:]
-		}
-		if value == "" {
-			return nil, badRequest("%s needs a value", name)
 		}
 		if err := set(o, name, value); err != nil {
 			return nil, err
@@ -115,9 +116,9 @@ var optionSetters = map[string]setter{
 	"--listen":           (*options).setListen,
 	"--bind":             (*options).setBind,
 	"--cache-bytes":      (*options).setCacheBytes,
-	"--hints":            textOption(func(o *options) *string { return &o.hintsPath }),
-	"--bulk":             textOption(func(o *options) *string { return &o.bulkPath }),
-	"--output":           textOption(func(o *options) *string { return &o.outputPath }),
+	"--hints":            pathOption(func(o *options) *string { return &o.hintsPath }),
+	"--bulk":             pathOption(func(o *options) *string { return &o.bulkPath }),
+	"--output":           pathOption(func(o *options) *string { return &o.outputPath }),
 	"--port-of-servers":  numberOption(1, math.MaxUint16, func(o *options) *int { return &o.serverPort }),
 	"--attempts":         numberOption(1, mostAttempts, func(o *options) *int { return &o.attempts }),
 	"--max-queries":      numberOption(1, mostQueries, func(o *options) *int { return &o.maxQueries }),
@@ -133,8 +134,11 @@ var optionSetters = map[string]setter{
 	"--drain-timeout":    secondsOption(0, mostSeconds*time.Second, func(o *options) *time.Duration { return &o.drainTimeout }),
 }
 
-func textOption(field func(*options) *string) setter {
-	return func(o *options, _, value string) error {
+func pathOption(field func(*options) *string) setter {
+	return func(o *options, name, value string) error {
+		if value == "" {
+			return badRequest("%s %s: not a path", name, quoteValue(value))
+		}
 		*field(o) = value
 		return nil
 	}
@@ -194,9 +198,9 @@ func (o *options) setListen(option, value string) error {
 	}
 	address, err := netip.ParseAddr(host)
 	if err != nil || address.Zone() != "" || strings.Count(value, ":") > 1 && value[0] != '[' {
-		return badRequest("%s %s: not an address and a port", option, quoteValue(value))
+		return badRequest("%s %s: the host is not an IP address", option, quoteValue(value))
 	}
-	o.listen = netip.AddrPortFrom(address.Unmap(), uint16(number))
+	o.listen, o.place = netip.AddrPortFrom(address.Unmap(), uint16(number)), value
 	return nil
 }
 
@@ -240,14 +244,14 @@ func (o *options) setCacheBytes(option, value string) error {
 		}
 		break
 	}
-	return badRequest("%s %s: not a size from 64kb to 1024gb, such as 64mb", option, quoteValue(value))
+	return badRequest("%s %s: not a size from 64kb to 16gb, such as 64mb", option, quoteValue(value))
 }
 
 // check looks at what the options must be together.
 func (o *options) check() error {
 	switch {
 	case !o.listen.IsValid() && o.bulkPath == "":
-		return badRequest("--listen is missing, or --bulk (see --help)")
+		return badRequest("--listen or --bulk is missing (see --help)")
 	case o.listen.IsValid() && o.bulkPath != "":
 		return badRequest("--bulk %s: not together with --listen", quoteValue(o.bulkPath))
 	case o.bulkPath == "" && len(o.given) > 0:
@@ -255,9 +259,9 @@ func (o *options) check() error {
 	case o.hintsPath == "":
 		return badRequest("--hints is missing (see --help)")
 	case o.ipv4Only && !o.bind.Is4() && !o.bind.IsUnspecified():
-		return badRequest("--bind %s: not an IPv4 address, as --ipv4-only wants it", o.bind)
+		return badRequest("--bind %s: not an IPv4 address, and --ipv4-only is given", quoteValue(o.bind.String()))
 	case o.minTTL > o.maxTTL:
-		return badRequest("--min-ttl %d: more than --max-ttl %d", o.minTTL, o.maxTTL)
+		return badRequest("--min-ttl \"%d\": more than --max-ttl \"%d\"", o.minTTL, o.maxTTL)
 	}
 	return nil
 }

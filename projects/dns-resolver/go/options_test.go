@@ -24,14 +24,15 @@ func TestBothWaysToGiveAValue(t *testing.T) {
 
 func TestBadUsageIsRefused(t *testing.T) {
 	for _, test := range []struct{ arguments, want string }{
-		{"", "--listen is missing"},
+		{"", "--listen or --bulk is missing"},
 		{"--listen 127.0.0.1:0", "--hints is missing"},
 		{"--listen", "--listen needs a value"},
-		{"--listen=", "--listen needs a value"},
+		{"--listen=", `--listen "": not HOST:PORT`},
+		{"--hints=", `--hints "": not a path`},
 		{"--listen nowhere", "not HOST:PORT"},
 		{"--listen 127.0.0.1:70000", `"127.0.0.1:70000"`},
-		{"--listen 300.0.0.1:1", "not an address"},
-		{"--listen ::1:53", "not an address"},
+		{"--listen 300.0.0.1:1", "not an IP address"},
+		{"--listen ::1:53", "not an IP address"},
 		{"--nosuch", `unknown option: "--nosuch"`},
 		{"stray", `unknown option: "stray"`},
 		{"--threads 0", "--threads \"0\": not a whole number"},
@@ -87,6 +88,8 @@ func TestBadHintsAreRefused(t *testing.T) {
 		". NS a.\na. AAAA 2001:db8::1\n":      "line 1: no usable server",
 		strings.Repeat("x", 64) + ". NS a.\n": "line 1: label longer than 63 bytes",
 		"\tNS a.\n":                           "line 1: a record without a name",
+		"$X y\n":                              `line 1: unknown directive "$X"`,
+		"$ORIGIN\n":                           `line 1: "$ORIGIN" without a value`,
 	} {
 		if _, err := readHints(hintsFile(t, text), defaultOptions()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %s", text, err, want)

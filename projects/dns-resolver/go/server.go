@@ -91,9 +91,9 @@ func (s *server) bind() (tcp int, err error) {
 		}
 	}
 	if err == unix.EMFILE || err == unix.ENFILE || err == unix.ENOMEM || err == unix.ENOBUFS {
-		return 0, machineFailure("--listen %s: %v", wanted, err)
+		return 0, machineFailure("--listen %s: %v", quoteValue(s.settings.place), err)
 	}
-	return 0, badRequest("--listen %s: %v", wanted, err)
+	return 0, badRequest("--listen %s: %v", quoteValue(s.settings.place), err)
 }
 
 func (s *server) openFronts() error {

@@ -191,6 +191,20 @@ func (u *upstream) pickSocket() (*serverSocket, error) {
 	return fresh, nil
 }
 
+// checkSource finds out whether we may ask from the address that we are to be bound to.
+func checkSource(settings *options) error {
+	from, family := socketAddress(netip.AddrPortFrom(settings.bind, 0))
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		err = unix.Bind(fd, from)
+		unix.Close(fd)
+	}
+	if err != nil {
+		return badRequest("--bind %s: %v", quoteValue(settings.bind.String()), err)
+	}
+	return nil
+}
+
 // openSocket lets the kernel choose the port, which it does at random.
 func (u *upstream) openSocket() (*serverSocket, error) {
 	from, family := socketAddress(netip.AddrPortFrom(u.settings.bind, 0))

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
-import sys
 from pathlib import Path
 
 import pytest
 import xxhash
 
+from tools.project import load
+from tools.toolchains import python_packages
+
 PROJECT = Path(__file__).resolve().parent.parent
 
 
-@pytest.mark.skipif(importlib.util.find_spec("dns") is None, reason="needs dnspython")
 def test_xxh64_is_xxh64(monkeypatch: pytest.MonkeyPatch) -> None:
     """All lengths up to some blocks."""
-    monkeypatch.setattr(sys, "path", [str(PROJECT), *sys.path])
+    monkeypatch.syspath_prepend(python_packages(load(PROJECT / "project.yaml").oracle_packages.pip))
+    monkeypatch.syspath_prepend(PROJECT)
     import checks_bulk  # noqa: PLC0415 - found once the path is set
 
     rng = random.Random("dns-resolver xxh64")

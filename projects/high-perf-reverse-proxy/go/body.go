@@ -191,8 +191,11 @@ func (s *chunkScanner) stepSize(c byte) bool {
 	if digit := hexDigit(c); digit >= 0 {
 		s.state = chunkSizeMore
 		s.lineBytes++
+		if s.remaining>>59 != 0 {
+			return false // one bit stays free, so that lengths can be added without a thought
+		}
 		s.remaining = s.remaining<<4 | digit
-		return s.lineBytes <= maxSizeDigits && s.remaining>>59 == 0
+		return s.lineBytes <= maxSizeDigits
 	}
 	if s.state == chunkSize {
 		return false

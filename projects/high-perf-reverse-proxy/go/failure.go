@@ -33,7 +33,7 @@ func machineFailure(format string, arguments ...any) error {
 }
 
 // shownBytes is how much of an offending value a message repeats.
-const shownBytes = 60
+const shownBytes = 80
 
 // quoteValue puts a value in quotes, escaped and cut, so that a message stays one short line.
 func quoteValue(value string) string {

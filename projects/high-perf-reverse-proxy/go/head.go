@@ -396,7 +396,7 @@ func (r *requestHead) parseTarget(data []byte) *problem {
 	}
 	authority := data[r.authority.start:r.authority.end]
 	if len(authority) == 0 || authority[0] == ':' || !isAuthority(authority) {
-		return badTarget
+		return badHost
 	}
 	r.target.start = r.authority.end
 	return nil
@@ -705,7 +705,7 @@ var classes = func() (table [256]uint8) {
 		}
 	}
 	mark(letters+"!#$%&'*+-.^_`|~", inToken)
-	mark(letters+"-._~!$&'()*+,;=%", inHost)
+	mark(letters+"-._~!$&'()*+;=%", inHost) // no comma: a list of hosts is no host
 	for c := '!'; c <= '~'; c++ {
 		table[c] |= inTarget
 	}

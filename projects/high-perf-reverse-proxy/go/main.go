@@ -28,7 +28,7 @@ const manual = `high-perf-reverse-proxy: an HTTP/1.1 reverse proxy with pooled c
 usage: high-perf-reverse-proxy --listen HOST:PORT --backends HOST:PORT[,HOST:PORT...] [options]
 
   --listen HOST:PORT       where clients connect; port 0 is any free port
-  --backends LIST          the servers behind it, separated by commas; names are resolved once, at start
+  --backends LIST          the servers behind it, at most 256, separated by commas; names are resolved once, at start
   --balance HOW            round-robin (default), least-connections (fewest requests under way), or
                            hash (rendezvous hashing of the client's address)
   --hash-header NAME       with --balance hash: hash this request header instead, where it is present

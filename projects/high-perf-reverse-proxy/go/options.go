@@ -43,6 +43,7 @@ type options struct {
 }
 
 const (
+	maxBackends      = 256
 	maxThreads       = 1024
 	maxPoolSize      = 65_536
 	maxConnections   = 1_000_000
@@ -149,6 +150,9 @@ func secondsOption(least time.Duration, field func(*options) *time.Duration) set
 func (o *options) setBackends(name, value string) error {
 	o.backends = strings.Split(value, ",")
 	seen := map[string]bool{}
+	if len(o.backends) > maxBackends {
+		return badRequest("%s: more than %d backends", name, maxBackends)
+	}
 	for _, address := range o.backends {
 		if err := checkAddress(name, address, 1); err != nil {
 			return err

@@ -19,7 +19,7 @@ const (
 	acceptPause     = 50 * time.Millisecond // when the machine has no descriptors left
 	acceptsAtOnce   = 64
 	eventsAtOnce    = 256
-	quietRounds     = 20 // without an event, interrupted or not: then there is no traffic
+	quietRounds     = 20  // without an event, interrupted or not: then there is no traffic
 	maxTurningAway  = 256 // connections of a loop that are told 503 at once; more are just closed
 	maxAdmins       = 64
 	listenBacklog   = 4096
@@ -125,7 +125,7 @@ func resolve(option, address string) (target netip.AddrPort, err error) {
 	defer cancel()
 	found, lookUpErr := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil || lookUpErr != nil || len(found) == 0 {
-		return target, badRequest("%s %s: the name cannot be resolved", option, quoteValue(address))
+		return target, badRequest("%s %s: cannot resolve the name", option, quoteValue(address))
 	}
 	chosen := found[0].Unmap()
 	for _, ip := range found {

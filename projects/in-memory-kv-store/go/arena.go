@@ -405,6 +405,9 @@ func (m *arena) grow(count uint32) {
 	if err := unix.Mprotect(m.bytes[from<<pageShift:end<<pageShift], unix.PROT_READ|unix.PROT_WRITE); err != nil {
 		fatal(machineFailure("out of memory: %d bytes more: %v", (end-from)<<pageShift, err))
 	}
+	// Keys are met in no order: with pages of 4 KiB nearly every access would miss
+	// the cache of page addresses. Where the kernel has no larger ones, it says so.
+	_ = unix.Madvise(m.bytes[from<<pageShift:end<<pageShift], unix.MADV_HUGEPAGE)
 	m.pages = append(m.pages, make([]page, end-from)...)
 	m.freePages(uint32(from), uint32(end-from), ownerFree)
 }

@@ -476,7 +476,5 @@ func (c *call) trim() {
 	if cap(c.found) > keptElements {
 		c.found = nil
 	}
-	if cap(c.args) > keptElements {
-		c.args = nil
-	}
+	c.args = nil
 }

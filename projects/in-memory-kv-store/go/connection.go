@@ -188,7 +188,7 @@ func (l *loop) setInput(cl *client, buffer []byte) {
 	switch old := cl.in; {
 	case cap(old) > keptInputBytes:
 		l.server.drop(cap(old))
-		clear(l.call.args[:cap(l.call.args)]) // they may be parts of it
+		clear(l.args[:cap(l.args)]) // they may be parts of it
 	case old != nil && len(l.spare) < spareBuffers:
 		l.spare = append(l.spare, old[:0])
 	}
@@ -230,31 +230,23 @@ func (l *loop) process(cl *client, data []byte) {
 	c.client = cl
 	cl.lastUsed = srv.store.now
 	start := len(c.out.b)
-	for len(data) > 0 && cl.fd >= 0 && !cl.stalled && !cl.closing {
-		complete, err := cl.parser.next(data)
-		if err != nil {
+	for goesOn := true; goesOn && cl.serves(); {
+		used, whole, err := l.parse(cl, data)
+		srv.store.warm(l.batch, l.args)
+		if done := l.executeBatch(&start); done < len(l.batch) {
+			cl.parser.reset()
+			used, whole, err = l.batch[done-1].behind, false, nil
+		}
+		data = data[used:]
+		goesOn = whole && len(data) > 0
+		if err != nil && cl.serves() {
 			l.refuse(cl, err)
-			break
-		}
-		if !complete {
-			break
-		}
-		length := cl.parser.position
-		c.args = cl.parser.arguments(data, c.args[:0])
-		cl.parser.reset()
-		data = data[length:]
-		if len(c.args) > 0 {
-			l.execute(c)
-		}
-		if len(c.out.b) >= flushBytes {
-			l.pend(cl, start)
-			srv.leave()
-			l.finishTurn()
-			srv.enter()
-			start = len(c.out.b)
 		}
 	}
 	l.pend(cl, start)
+	if cap(l.args) > keptElements {
+		l.args = nil
+	}
 	c.trim()
 	srv.leave()
 	if cl.fd < 0 {
@@ -266,6 +258,63 @@ func (l *loop) process(cl *client, data []byte) {
 	}
 }
 
+// executeBatch goes on as long as the client may be served, and returns how many
+// commands it did. start is where the replies begin that nobody sends yet.
+func (l *loop) executeBatch(start *int) (done int) {
+	c := l.call
+	for _, b := range l.batch {
+		if done > 0 && !c.client.serves() {
+			break
+		}
+		c.args = l.args[b.first:b.end:b.end]
+		l.execute(c)
+		done++
+		if len(c.out.b) >= flushBytes {
+			l.pend(c.client, *start)
+			l.server.leave()
+			l.finishTurn()
+			l.server.enter()
+			*start = len(c.out.b)
+		}
+	}
+	return done
+}
+
+// serves tells if the next command of the client may be done.
+func (cl *client) serves() bool { return cl.fd >= 0 && !cl.stalled && !cl.closing }
+
+// batchCommands are parsed before the first of them is done, so that what they
+// need from memory can come at the same time.
+const batchCommands = 16
+
+// placed is a command of a batch: where its arguments are in the loop's list, and
+// how many bytes of the input it and all before it take.
+type placed struct{ first, end, behind int }
+
+// parse fills the batch. whole says that the input up to used was commands, and
+// that there may be more behind it.
+func (l *loop) parse(cl *client, data []byte) (used int, whole bool, err error) {
+	l.batch, l.args = l.batch[:0], l.args[:0]
+	for len(l.batch) < batchCommands && used < len(data) {
+		complete, err := cl.parser.next(data[used:])
+		if !complete || err != nil {
+			return used, false, err
+		}
+		first := len(l.args)
+		l.args = cl.parser.arguments(data[used:], l.args)
+		used += cl.parser.position
+		isLast := cl.parser.inline // the next one would overwrite its arguments
+		cl.parser.reset()
+		if len(l.args) > first {
+			l.batch = append(l.batch, placed{first, len(l.args), used})
+		}
+		if isLast {
+			break
+		}
+	}
+	return used, true, nil
+}
+
 // execute does one command, and remembers its reply if it has gone to the log.
 func (l *loop) execute(c *call) {
 	start := len(c.out.b)
@@ -275,9 +324,8 @@ func (l *loop) execute(c *call) {
 		cl.closing = true
 		return
 	}
-	args, changes := c.args, c.changes
-	c.execute(args)
-	c.args = args
+	changes := c.changes
+	c.execute(c.args)
 	if c.log != nil && c.changes != changes {
 		l.logged = append(l.logged, answer{cl, start, len(c.out.b)})
 	}

@@ -60,6 +60,8 @@ type loop struct {
 	count     int
 	events    [eventsAtOnce]unix.EpollEvent
 	input     []byte
+	batch     []placed
+	args      [][]byte // of the commands in the batch
 	spare     [][]byte
 	call      *call
 	busy      bool // something came in the last wait

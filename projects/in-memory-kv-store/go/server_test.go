@@ -108,7 +108,7 @@ func TestAClientThatDoesNotReadIsPushedBack(t *testing.T) {
 	fmt.Fprintf(other, "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n%s\r\n", len(value), value)
 	expectBytes(t, other, "+OK\r\n")
 	const asked = 50
-	fmt.Fprint(slow, strings.Repeat("GET k\r\n", asked))
+	fmt.Fprint(slow, strings.Repeat(frame("GET", "k"), asked))
 	time.Sleep(50 * time.Millisecond)
 	fmt.Fprint(other, "PING\r\n")
 	expectBytes(t, other, "+PONG\r\n")
@@ -126,10 +126,48 @@ func TestTheEndAnswersWhatCame(t *testing.T) {
 	connection := dial(t, srv.loops[0].listeners[1])
 	fmt.Fprint(connection, "PING\r\n")
 	expectBytes(t, connection, "+PONG\r\n")
-	fmt.Fprint(connection, strings.Repeat("ECHO hello\r\n", 20_000))
+	fmt.Fprint(connection, strings.Repeat("ECHO hello\r\n", 10_000))
 	stop()
 	got, err := io.ReadAll(connection)
-	if want := bytes.Repeat([]byte("$5\r\nhello\r\n"), 20_000); err != nil || !bytes.Equal(got, want) {
+	if want := bytes.Repeat([]byte("$5\r\nhello\r\n"), 10_000); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("%d of %d bytes, %v", len(got), len(want), err)
 	}
+}
+
+func frame(words ...string) string {
+	var args [][]byte
+	for _, word := range words {
+		args = append(args, []byte(word))
+	}
+	return string(appendCommand(nil, args...))
+}
+
+func TestABatchEndsWithItsClient(t *testing.T) {
+	srv, _ := startServer(t, 1)
+	connection := dial(t, srv.loops[0].listeners[0])
+	ping := strings.Repeat(frame("PING"), 5)
+	fmt.Fprint(connection, ping, frame("QUIT"), ping, "*1\r\n$x\r\n")
+	got, err := io.ReadAll(connection)
+	if want := strings.Repeat("+PONG\r\n", 5) + "+OK\r\n"; err != nil || string(got) != want {
+		t.Errorf("got %q, want %q (%v)", got, want, err)
+	}
+}
+
+func TestBatchesOverManyKeys(t *testing.T) {
+	const keys = warmKeys * 2
+	srv, _ := startServer(t, 1)
+	connection := dial(t, srv.loops[0].listeners[1])
+	var sets, gets, values strings.Builder
+	for i := range keys {
+		sets.WriteString(frame("SET", fmt.Sprint("key", i), fmt.Sprint(i)))
+		gets.WriteString(frame("GET", fmt.Sprint("key", (i*7919)%(keys+5))) + frame("PING"))
+		if n := (i * 7919) % (keys + 5); n < keys {
+			values.WriteString(string(appendBulk(nil, []byte(fmt.Sprint(n)))))
+		} else {
+			values.WriteString("$-1\r\n")
+		}
+		values.WriteString("+PONG\r\n")
+	}
+	go fmt.Fprint(connection, sets.String(), gets.String())
+	expectBytes(t, connection, strings.Repeat("+OK\r\n", keys)+values.String())
 }

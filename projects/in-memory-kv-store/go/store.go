@@ -20,6 +20,7 @@ type store struct {
 
 	condemned []condemned
 	scratch   []byte // a key whose entry is about to be freed
+	seen      uint64 // by warm
 
 	maxMemory   int64 // bytes, 0: no limit
 	policy      policy
@@ -84,6 +85,38 @@ func (s *store) find(key []byte) (slot *uint64, hash uint64) {
 func (s *store) isExpired(r ref) bool {
 	at := s.mem.expireAt(r)
 	return at != 0 && s.now > at && !s.loading
+}
+
+// warmKeys is how many keys a table has that is not in the cache anyway.
+const warmKeys = 10_000
+
+// warm looks at what the commands of a batch will touch if their first argument
+// is a key: all buckets, then all entries. The processor waits for them at the same
+// time, and not for one after the other.
+func (s *store) warm(batch []placed, args [][]byte) {
+	if len(batch) < 2 || s.keys.count < warmKeys {
+		return
+	}
+	m := s.mem
+	var hashes [batchCommands]uint64
+	seen := uint64(0)
+	for i, b := range batch {
+		if b.end-b.first > 1 {
+			hashes[i] = m.hash(args[b.first+1])
+		}
+		place := placeOf(hashes[i])
+		seen += m.bucketOf(*s.keys.segment(m, place), place)[0]
+	}
+	for _, hash := range hashes[:len(batch)] {
+		place, tag := placeOf(hash), tagOf(hash)
+		for _, slot := range m.bucketOf(*s.keys.segment(m, place), place) {
+			if slot>>refBits == tag {
+				seen += *m.word(refOf(slot), 0)
+				break
+			}
+		}
+	}
+	s.seen = seen // or the compiler would leave all of it out
 }
 
 // copyOfKey is good until the next call.

@@ -5,23 +5,24 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use signal_hook::{consts::SIGUSR1, flag};
 use xxhash_rust::xxh64::Xxh64;
 
 use crate::canonical::{parse_kind, write_line};
 use crate::failure::{
-    Failure, Result, bad_line, machine_failure, quote_value, show_path, system_failure,
+    Failure, Result, bad_line, machine_failure, quote_bytes, show_path, system_failure,
 };
 use crate::hints::RootServer;
 use crate::options::{BulkOptions, STANDARD_STREAM, Settings};
 use crate::output::write_output;
 use crate::poll::{Events, Poll, token_of};
-use crate::print_text;
 use crate::resolve::{Answer, Question, Resolver};
-use crate::stats::statistics_block;
-use crate::wire::{Name, kind, parse_name};
+use crate::stats::{Counters, counters_line, statistics_block};
+use crate::wire::{Name, is_meta, parse_name, rcode};
+use crate::{log, print_text};
 
 /// A line of the input: a name in lower case as on the wire, and a type.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,12 +32,16 @@ struct Asked {
 }
 
 /// Resolves the file as often as asked, each time from its text and with an empty cache.
-pub fn resolve_file(
-    bulk: &BulkOptions,
-    settings: &Settings,
-    roots: &[RootServer],
-    threads: usize,
-) -> Result<()> {
+pub fn resolve_file(bulk: &BulkOptions, settings: &Settings, roots: &[RootServer]) -> Result<()> {
+    let job = Job {
+        settings,
+        roots,
+        in_flight: bulk.in_flight,
+        counters: Arc::default(),
+        wants_counters: Arc::default(),
+    };
+    let registered = flag::register(SIGUSR1, Arc::clone(&job.wants_counters));
+    registered.map_err(|error| machine_failure("signals", error))?;
     let is_input_standard = bulk.queries_path.as_os_str() == STANDARD_STREAM;
     let standard_text = is_input_standard.then(read_standard_input).transpose()?;
     let started = Instant::now();
@@ -46,7 +51,7 @@ pub fn resolve_file(
             Some(text) => parse_queries(&bulk.queries_path, text)?,
             None => parse_queries(&bulk.queries_path, &read_file(&bulk.queries_path)?)?,
         };
-        text = resolve_all(&questions, bulk.in_flight, settings, roots, threads)?;
+        text = job.resolve_all(&questions)?.in_order();
         digest.update(text.as_bytes());
         items += questions.len() as u64;
     }
@@ -80,7 +85,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>> {
 fn parse_queries(path: &Path, text: &[u8]) -> Result<Vec<Asked>> {
     let mut questions = Vec::new();
     for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
-        match parse_query(line) {
+        match parse_query(line.trim_ascii()) {
             Ok(question) => questions.extend(question),
             Err(why) => return Err(bad_line(path, index + 1, &why)),
         }
@@ -88,65 +93,23 @@ fn parse_queries(path: &Path, text: &[u8]) -> Result<Vec<Asked>> {
     Ok(questions)
 }
 
-/// An empty line asks nothing.
+/// An empty line asks nothing, nor does a comment.
 fn parse_query(line: &[u8]) -> std::result::Result<Option<Asked>, String> {
     let mut words = line
         .split(u8::is_ascii_whitespace)
         .filter(|word| !word.is_empty());
-    let Some(name) = words.next() else {
-        return Ok(None);
+    let (name, word) = match (words.next(), words.next(), words.next()) {
+        (None, ..) => return Ok(None),
+        (Some(first), ..) if first.starts_with(b";") => return Ok(None),
+        (Some(name), Some(word), None) => (name, word),
+        _ => return Err(format!("not a name and a type: {}", quote_bytes(line))),
     };
-    let name = parse_name(name)?.to_ascii_lowercase().into();
-    let word = String::from_utf8_lossy(words.next().ok_or("no type behind the name")?);
-    let shown = || quote_value(&word);
-    let kind = parse_kind(&word).ok_or_else(|| format!("unknown type {}", shown()))?;
-    if matches!(kind, 0 | kind::OPT | kind::FIRST_META..=kind::LAST_META) {
-        return Err(format!("type {} is not one of records", shown()));
-    }
-    match words.next() {
-        Some(word) => {
-            let shown = quote_value(&String::from_utf8_lossy(word));
-            Err(format!("unexpected {shown} behind the type"))
-        }
-        None => Ok(Some(Asked { name, kind })),
-    }
-}
-
-/// Resolves all questions, each thread those at every so manieth place; gives their lines in order.
-fn resolve_all(
-    questions: &[Asked],
-    in_flight: usize,
-    settings: &Settings,
-    roots: &[RootServer],
-    threads: usize,
-) -> Result<String> {
-    let mut settings = settings.clone();
-    settings.cache_bytes /= threads;
-    let (settings, in_flight) = (&settings, in_flight.div_ceil(threads));
-    let share =
-        |first: usize| -> Vec<&Asked> { questions.iter().skip(first).step_by(threads).collect() };
-    if threads == 1 {
-        return Ok(resolve_share(&share(0), in_flight, settings, roots)?.in_order());
-    }
-    let parts = thread::scope(|scope| {
-        let start = |first: usize| {
-            let share = share(first);
-            thread::Builder::new().spawn_scoped(scope, move || {
-                resolve_share(&share, in_flight, settings, roots)
-            })
-        };
-        let started: Vec<_> = (0..threads).map(start).collect();
-        let parts = started.into_iter().map(|thread| {
-            let thread = thread.map_err(|error| machine_failure("threads", error))?;
-            thread.join().unwrap_or_else(|_| Ok(Lines::new(0)))
-        });
-        parts.collect::<Result<Vec<_>>>()
-    })?;
-    let mut text = String::new();
-    for index in 0..questions.len() {
-        text.push_str(parts[index % threads].line(index / threads));
-    }
-    Ok(text)
+    let refused = |why| format!("{why}: {}", quote_bytes(name));
+    let name = parse_name(name).map_err(refused)?;
+    let name = name.to_ascii_lowercase().into();
+    let kind = parse_kind(&String::from_utf8_lossy(word));
+    let kind = kind.ok_or_else(|| format!("unknown type: {}", quote_bytes(word)))?;
+    Ok(Some(Asked { name, kind }))
 }
 
 /// Lines in the order they were made, and which is whose.
@@ -169,14 +132,10 @@ impl Lines {
         self.places[index] = start..self.text.len();
     }
 
-    fn line(&self, index: usize) -> &str {
-        &self.text[self.places[index].clone()]
-    }
-
     fn in_order(&self) -> String {
         let mut text = String::with_capacity(self.text.len());
-        for index in 0..self.places.len() {
-            text.push_str(self.line(index));
+        for place in &self.places {
+            text.push_str(&self.text[place.clone()]);
         }
         text
     }
@@ -186,50 +145,78 @@ fn loop_failure(error: impl Into<io::Error>) -> Failure {
     machine_failure("event loop", error)
 }
 
-/// Resolves some questions on one thread, with so many of them under way.
-fn resolve_share(
-    questions: &[&Asked],
+/// What all repeats work with.
+struct Job<'a> {
+    settings: &'a Settings,
+    roots: &'a [RootServer],
     in_flight: usize,
-    settings: &Settings,
-    roots: &[RootServer],
-) -> Result<Lines> {
-    let poll = Poll::new().map_err(loop_failure)?;
-    let mut resolver = Resolver::new(settings, roots, &poll, &Arc::default());
-    let mut lines = Lines::new(questions.len());
-    let mut events = Events::new();
-    let (mut asked, mut answered) = (0, 0);
-    while answered < questions.len() {
-        while asked < questions.len() && asked - answered < in_flight {
-            let question = Question {
-                name: Name::new(&questions[asked].name),
-                kind: questions[asked].kind,
-            };
-            if let Some(answer) = resolver.cached_answer(&question) {
-                lines.write(asked, &question, &answer);
-                answered += 1;
-            } else {
-                resolver.ask(question, asked as u64);
-            }
-            asked += 1;
-        }
-        resolver.run();
-        if resolver.finished.is_empty() && answered < questions.len() {
-            let waited = poll.wait(&mut events, resolver.now_ms, resolver.next_ms());
-            waited.map_err(loop_failure)?;
-            resolver.now_ms = poll.now_ms();
-            for event in &events {
-                resolver.on_event(token_of(event), event.flags);
+    counters: Arc<Counters>,
+    wants_counters: Arc<AtomicBool>,
+}
+
+impl Job<'_> {
+    /// Resolves all questions, with so many of them under way.
+    fn resolve_all(&self, questions: &[Asked]) -> Result<Lines> {
+        let poll = Poll::new().map_err(loop_failure)?;
+        let mut resolver = Resolver::new(self.settings, self.roots, &poll, &self.counters);
+        let mut lines = Lines::new(questions.len());
+        let mut events = Events::new();
+        let (mut asked, mut answered) = (0, 0);
+        while answered < questions.len() {
+            while asked < questions.len() && asked - answered < self.in_flight {
+                let question = Question {
+                    name: Name::new(&questions[asked].name),
+                    kind: questions[asked].kind,
+                };
+                self.counters.queries.add(1);
+                if let Some(answer) = self.answer_at_once(&mut resolver, &question) {
+                    lines.write(asked, &question, &answer);
+                    answered += 1;
+                } else {
+                    self.counters.misses.add(1);
+                    resolver.ask(question, asked as u64);
+                }
+                asked += 1;
             }
             resolver.run();
-        }
-        for finished in std::mem::take(&mut resolver.finished) {
-            for ticket in finished.tickets {
-                lines.write(ticket as usize, &finished.question, &finished.answer);
-                answered += 1;
+            if resolver.finished.is_empty() && answered < questions.len() {
+                let waited = poll.wait(&mut events, resolver.now_ms, resolver.next_ms());
+                waited.map_err(loop_failure)?;
+                resolver.now_ms = poll.now_ms();
+                for event in &events {
+                    resolver.on_event(token_of(event), event.flags);
+                }
+                resolver.run();
+                self.report_if_asked();
+            }
+            for finished in std::mem::take(&mut resolver.finished) {
+                for ticket in finished.tickets {
+                    if finished.answer.rcode == rcode::SERVFAIL {
+                        self.counters.servfail.add(1);
+                    }
+                    lines.write(ticket as usize, &finished.question, &finished.answer);
+                    answered += 1;
+                }
             }
         }
+        Ok(lines)
     }
-    Ok(lines)
+
+    /// What is in the cache, or never anywhere.
+    fn answer_at_once(&self, resolver: &mut Resolver, question: &Question) -> Option<Answer> {
+        if is_meta(question.kind) {
+            return Some(Answer::of_code(rcode::NOTIMP));
+        }
+        let known = resolver.cached_answer(question)?;
+        self.counters.hits.add(1);
+        Some(known)
+    }
+
+    fn report_if_asked(&self) {
+        if self.wants_counters.swap(false, Ordering::SeqCst) {
+            log(&counters_line(&[Arc::clone(&self.counters)]));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -242,9 +229,10 @@ mod tests {
 
     #[test]
     fn lines_have_a_name_and_a_type() {
-        let questions = parse("A.test a\r\n\n  b.test.\tTYPE65280 \n. NS").expect("sound lines");
+        let text = "A.test a\r\n\n  b.test.\tTYPE65280 \n. NS\n; a comment\nx. TYPE255";
+        let questions = parse(text).expect("sound lines");
         let kinds: Vec<_> = questions.iter().map(|question| question.kind).collect();
-        assert_eq!(kinds, [1, 65_280, 2]);
+        assert_eq!(kinds, [1, 65_280, 2, 255]);
         assert_eq!(*questions[0].name, *b"\x01a\x04test\0");
         assert_eq!(parse("").expect("no lines").len(), 0);
     }
@@ -253,14 +241,13 @@ mod tests {
     fn bad_lines_are_named() {
         let long = format!("{}.x A", "a".repeat(64));
         for (line, why) in [
-            ("x", "no type behind the name"),
-            ("x. BOGUS", "unknown type \"BOGUS\""),
-            ("x. TYPE65536", "unknown type \"TYPE65536\""),
-            ("x. TYPE255", "is not one of records"),
-            ("x. A now", "unexpected \"now\" behind the type"),
-            ("x..y A", "empty label"),
-            ("x\\300 A", "bad escape in the name"),
-            (&long, "label longer than 63 bytes"),
+            ("x", "not a name and a type: \"x\""),
+            ("x. BOGUS", "unknown type: \"BOGUS\""),
+            ("x. TYPE65536", "unknown type: \"TYPE65536\""),
+            ("x. A now", "not a name and a type: \"x. A now\""),
+            ("x..y A", "empty label: \"x..y\""),
+            ("x\\300 A", "bad escape: \"x\\\\300\""),
+            (&long, "label longer than 63 bytes: \"aaa"),
         ] {
             let failure = parse(&format!("a. A\n{line}\n")).expect_err(line);
             assert_eq!(failure.exit_code, 2);

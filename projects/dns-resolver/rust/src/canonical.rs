@@ -8,7 +8,7 @@ use crate::resolve::{Answer, AnswerSet, Question};
 use crate::wire::{Field, kind, rcode, split_fields};
 
 /// The types that have a name here.
-const KINDS: [(&str, u16); 10] = [
+const KINDS: [(&str, u16); 9] = [
     ("A", kind::A),
     ("NS", kind::NS),
     ("CNAME", kind::CNAME),
@@ -18,7 +18,6 @@ const KINDS: [(&str, u16); 10] = [
     ("TXT", kind::TXT),
     ("AAAA", kind::AAAA),
     ("SRV", kind::SRV),
-    ("DNAME", kind::DNAME),
 ];
 
 /// Reads the name of a type, or TYPE and its number, in any case.
@@ -82,6 +81,7 @@ fn rcode_name(code: u8) -> &'static str {
         rcode::NOERROR => "NOERROR",
         rcode::NXDOMAIN => "NXDOMAIN",
         rcode::YXDOMAIN => "YXDOMAIN",
+        rcode::NOTIMP => "NOTIMP",
         _ => "SERVFAIL",
     }
 }
@@ -95,6 +95,13 @@ fn write_kind(out: &mut String, kind: u16) {
             let _ = write!(out, "TYPE{kind}");
         }
     }
+}
+
+/// A name as a line has it.
+pub fn name_text(name: &[u8]) -> String {
+    let mut text = String::new();
+    write_name(&mut text, name);
+    text
 }
 
 /// Appends a name in lower case, with escapes where a master file needs them.
@@ -138,6 +145,7 @@ fn write_data(out: &mut String, kind: u16, data: &[u8]) {
             let _ = write!(out, "{address}");
         }
         kind::TXT => write_strings(out, data),
+        kind::DNAME => write_opaque(out, data),
         _ => write_fields(out, kind, data),
     }
 }

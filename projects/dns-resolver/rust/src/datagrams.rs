@@ -39,10 +39,10 @@ impl Peer {
     }
 }
 
-/// The headers of a batch; the pointers in them are set before every call.
-fn empty_headers() -> ([iovec; BATCH], [mmsghdr; BATCH]) {
+/// The headers of a batch, which do not move; the pointers in them are set before they are used.
+fn empty_headers() -> (Box<[iovec; BATCH]>, Box<[mmsghdr; BATCH]>) {
     // SAFETY: these structs hold numbers and raw pointers, for which zero is a value.
-    unsafe { (zeroed(), zeroed()) }
+    unsafe { (Box::new(zeroed()), Box::new(zeroed())) }
 }
 
 fn set_header(header: &mut mmsghdr, part: &mut iovec, peer: &mut Peer) {
@@ -63,49 +63,56 @@ pub struct Incoming {
     peers: Box<[Peer]>,
     /// How long each is, and whether that is all of it.
     lengths: [(usize, bool); BATCH],
+    parts: Box<[iovec; BATCH]>,
+    headers: Box<[mmsghdr; BATCH]>,
+    /// So many headers were changed by the last call, or not yet set.
+    used: usize,
 }
 
 impl Incoming {
     pub fn new() -> Self {
+        let (parts, headers) = empty_headers();
         Self {
             room: vec![[0; DATAGRAM_BYTES]; BATCH].into(),
             peers: vec![Peer::nobody(); BATCH].into(),
             lengths: [(0, false); BATCH],
+            parts,
+            headers,
+            used: BATCH,
         }
     }
 
     /// Takes what waits in a socket that does not block, up to a batch; tells how many.
     pub fn receive(&mut self, fd: impl AsFd) -> io::Result<usize> {
-        let (mut parts, mut headers) = empty_headers();
-        for (index, header) in headers.iter_mut().enumerate() {
-            parts[index] = iovec {
+        for index in 0..std::mem::take(&mut self.used) {
+            self.parts[index] = iovec {
                 iov_base: self.room[index].as_mut_ptr().cast(),
                 iov_len: DATAGRAM_BYTES,
             };
             let peer = &mut self.peers[index];
             peer.address_bytes = size_of::<sockaddr_in6>() as socklen_t;
             peer.control_bytes = size_of_val(&peer.control);
-            set_header(header, &mut parts[index], peer);
+            set_header(&mut self.headers[index], &mut self.parts[index], peer);
         }
         // SAFETY: every header points to a part, an address and control room of its own, all of the
-        // lengths that stand beside the pointers, and none of them moves before the call returns.
+        // lengths that stand beside the pointers, in boxes that live as long as we and never move.
         let count = unsafe {
             libc::recvmmsg(
                 fd.as_fd().as_raw_fd(),
-                headers.as_mut_ptr(),
+                self.headers.as_mut_ptr(),
                 BATCH as u32,
                 0,
                 null_mut(),
             )
         };
-        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-        for (index, header) in headers[..count].iter().enumerate() {
+        self.used = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        for (index, header) in self.headers[..self.used].iter().enumerate() {
             let is_whole = header.msg_hdr.msg_flags & libc::MSG_TRUNC == 0;
             self.lengths[index] = (header.msg_len as usize, is_whole);
             self.peers[index].address_bytes = header.msg_hdr.msg_namelen;
             self.peers[index].control_bytes = header.msg_hdr.msg_controllen;
         }
-        Ok(count)
+        Ok(self.used)
     }
 
     /// One of those that came, where it is from, and whether it is all there.
@@ -119,15 +126,20 @@ impl Incoming {
 pub struct Outgoing {
     packets: Box<[Vec<u8>]>,
     peers: Box<[Peer]>,
+    parts: Box<[iovec; BATCH]>,
+    headers: Box<[mmsghdr; BATCH]>,
     count: usize,
 }
 
 impl Outgoing {
     pub fn new() -> Self {
         let packet = || Vec::with_capacity(DATAGRAM_BYTES);
+        let (parts, headers) = empty_headers();
         Self {
             packets: std::iter::repeat_with(packet).take(BATCH).collect(),
             peers: vec![Peer::nobody(); BATCH].into(),
+            parts,
+            headers,
             count: 0,
         }
     }
@@ -163,15 +175,14 @@ impl Outgoing {
     }
 
     fn send(&mut self, first: usize, fd: impl AsFd) -> io::Result<usize> {
-        let (mut parts, mut headers) = empty_headers();
         for index in first..self.count {
-            parts[index] = iovec {
+            self.parts[index] = iovec {
                 iov_base: self.packets[index].as_mut_ptr().cast(),
                 iov_len: self.packets[index].len(),
             };
             set_header(
-                &mut headers[index],
-                &mut parts[index],
+                &mut self.headers[index],
+                &mut self.parts[index],
                 &mut self.peers[index],
             );
         }
@@ -180,7 +191,7 @@ impl Outgoing {
         let sent = unsafe {
             libc::sendmmsg(
                 fd.as_fd().as_raw_fd(),
-                headers[first..].as_mut_ptr(),
+                self.headers[first..].as_mut_ptr(),
                 (self.count - first) as u32,
                 0,
             )

@@ -1,7 +1,8 @@
 //! What can end the program, the exit code it stands for, and how values are shown.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// The exit codes of the lane contract, beside 0 for done.
@@ -80,32 +81,43 @@ pub fn reason(error: &io::Error) -> String {
     text[..end].to_lowercase()
 }
 
-/// How many characters of an offending value a message repeats.
-const SHOWN_CHARACTERS: usize = 80;
+/// How much of an offending value a message repeats.
+const SHOWN_BYTES: usize = 60;
 
 /// A value in quotes, escaped and cut, so that a message stays one short line.
 pub fn quote_value(value: &str) -> String {
-    let mut shown: String = value
-        .chars()
-        .take(SHOWN_CHARACTERS)
-        .flat_map(char::escape_debug)
-        .collect();
-    if value.chars().nth(SHOWN_CHARACTERS).is_some() {
-        shown.push_str("...");
-    }
-    format!("\"{shown}\"")
+    quote_bytes(value.as_bytes())
+}
+
+/// The same for what need not be UTF-8.
+pub fn quote_bytes(value: &[u8]) -> String {
+    let shown = escape(&value[..value.len().min(SHOWN_BYTES)]).replace('"', "\\\"");
+    let dots = if value.len() > SHOWN_BYTES { "..." } else { "" };
+    format!("\"{shown}\"{dots}")
 }
 
 /// A path on one line.
 pub fn show_path(path: &Path) -> String {
-    let escape = |character: char| -> String {
-        if character.is_control() {
-            character.escape_default().collect()
-        } else {
-            character.into()
+    escape(path.as_os_str().as_bytes())
+}
+
+/// Makes what is not printable visible. Bytes above ASCII are escaped too: a cut may fall inside a
+/// character, and some characters are line ends.
+fn escape(text: &[u8]) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for &byte in text {
+        match byte {
+            b'\n' => escaped.push_str("\\n"),
+            b'\r' => escaped.push_str("\\r"),
+            b'\t' => escaped.push_str("\\t"),
+            b'\\' => escaped.push_str("\\\\"),
+            b' '..=b'~' => escaped.push(char::from(byte)),
+            _ => {
+                let _ = write!(escaped, "\\x{byte:02x}"); // to a String, which cannot fail
+            }
         }
-    };
-    path.to_string_lossy().chars().map(escape).collect()
+    }
+    escaped
 }
 
 #[cfg(test)]
@@ -114,10 +126,10 @@ mod tests {
 
     #[test]
     fn values_stay_one_short_line() {
-        assert_eq!(quote_value("a\nb\"\u{1b}"), "\"a\\nb\\\"\\u{1b}\"");
+        assert_eq!(quote_value("a\nb\"\u{1b}"), "\"a\\nb\\\"\\x1b\"");
         assert_eq!(
-            quote_value(&"x".repeat(81)),
-            format!("\"{}...\"", "x".repeat(80))
+            quote_value(&"x".repeat(61)),
+            format!("\"{}\"...", "x".repeat(60))
         );
         assert_eq!(show_path(Path::new("a\nb")), "a\\nb");
     }

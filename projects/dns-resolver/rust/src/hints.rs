@@ -1,12 +1,13 @@
 //! The root hints: a master file with the servers of the root and their addresses.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::Path;
 
-use crate::failure::{Result, bad_line, quote_value, show_path, system_failure};
+use crate::canonical::name_text;
+use crate::failure::{Result, bad_line, bad_request, quote_bytes, show_path, system_failure};
 use crate::options::Sources;
-use crate::wire::{is_same, parse_name};
+use crate::wire::{MAX_NAME_BYTES, is_same, parse_name};
 
 /// Much more than any list of servers needs.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -21,15 +22,12 @@ pub struct RootServer {
 /// Reads the file, and leaves out addresses of a family that we do not speak.
 pub fn read_hints(path: &Path, sources: &Sources) -> Result<Vec<RootServer>> {
     let shown = show_path(path);
-    let size = fs::metadata(path).map_err(|error| system_failure(&shown, error))?;
-    if size.len() > MAX_FILE_BYTES {
-        return Err(bad_line(
-            path,
-            1,
-            "more than 1 MiB is no list of root servers",
-        ));
+    let failed = |error| system_failure(&shown, error);
+    let size = fs::metadata(path).map_err(failed)?.len();
+    if size > MAX_FILE_BYTES {
+        return Err(bad_request(format!("{shown}: file too large")));
     }
-    let text = fs::read(path).map_err(|error| system_failure(&shown, error))?;
+    let text = fs::read(path).map_err(failed)?;
     parse_hints(&text, sources).map_err(|(line, why)| bad_line(path, line, &why))
 }
 
@@ -38,27 +36,26 @@ type LineError = (usize, String);
 
 fn parse_hints(text: &[u8], sources: &Sources) -> std::result::Result<Vec<RootServer>, LineError> {
     let mut hints = Hints::default();
-    let mut last_line = 1;
-    for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
-        last_line = if line.is_empty() {
-            last_line
-        } else {
-            index + 1
-        };
-        hints.read_line(line).map_err(|why| (index + 1, why))?;
+    // The piece behind the last line end is no line.
+    let lines = text.strip_suffix(b"\n").unwrap_or(text);
+    for line in lines.split(|&byte| byte == b'\n') {
+        hints.line += 1;
+        hints.read_line(line).map_err(|why| (hints.line, why))?;
     }
     let servers = hints.usable(sources);
     if servers.is_empty() {
-        let why = "no server of the root that has an address we can use";
-        return Err((last_line, why.to_owned()));
+        return Err(hints.why_useless());
     }
     Ok(servers)
 }
 
 #[derive(Debug)]
 struct Hints {
+    line: usize,
     origin: Vec<u8>,
     owner: Option<Vec<u8>>,
+    /// The line of the first server.
+    first_line: usize,
     names: Vec<Vec<u8>>,
     addresses: Vec<(Vec<u8>, IpAddr)>,
 }
@@ -66,8 +63,10 @@ struct Hints {
 impl Default for Hints {
     fn default() -> Self {
         Self {
+            line: 0,
             origin: vec![0],
             owner: None,
+            first_line: 0,
             names: Vec::new(),
             addresses: Vec::new(),
         }
@@ -87,7 +86,7 @@ impl Hints {
         let Some(&first) = words.peek() else {
             return Ok(());
         };
-        if first.starts_with(b"$") {
+        if text.starts_with(b"$") {
             words.next();
             return self.read_directive(first, words.next());
         }
@@ -96,53 +95,55 @@ impl Hints {
             self.owner = Some(self.name(first)?);
         }
         let Some(owner) = self.owner.clone() else {
-            return Err("no owner".to_owned());
+            return Err("a record without a name".to_owned());
         };
         // A time and a class may stand in front of the type, in any order.
         while words
-            .next_if(|word| is_time(word) || word.eq_ignore_ascii_case(b"IN"))
+            .next_if(|word| word[0].is_ascii_digit() || word.eq_ignore_ascii_case(b"IN"))
             .is_some()
         {}
-        let kind = words.next().ok_or("no type")?.to_ascii_uppercase();
-        if !matches!(&kind[..], b"NS" | b"A" | b"AAAA") {
-            return Err(format!("{} is not NS, A or AAAA", shown(&kind)));
+        let kind = words.next().ok_or("a record without a type")?;
+        let kind = known_kind(kind).ok_or_else(|| {
+            let shown = quote_bytes(kind);
+            format!("{shown} is not a type that hints have: NS, A, AAAA")
+        })?;
+        match (words.next(), words.next()) {
+            (Some(data), None) => self.read_data(owner, kind, data),
+            _ => Err(format!("a record of type {kind} wants one word of data")),
         }
-        let data = words.next().ok_or("no data")?;
-        if let Some(word) = words.next() {
-            return Err(format!("unexpected {}", shown(word)));
-        }
-        self.read_data(owner, &kind, data)
     }
 
     fn read_directive(&mut self, word: &[u8], value: Option<&[u8]>) -> Checked<()> {
-        match (word.to_ascii_uppercase().as_slice(), value) {
-            (b"$ORIGIN", Some(value)) => self.origin = self.name(value)?,
-            (b"$TTL", Some(value)) if is_time(value) => {}
-            _ => return Err(format!("unexpected {}", shown(word))),
+        let shown = quote_bytes(word);
+        let value = value.ok_or_else(|| format!("{shown} without a value"))?;
+        match word.to_ascii_uppercase().as_slice() {
+            b"$ORIGIN" => self.origin = self.name(value)?,
+            b"$TTL" => {} // how long hints last is not for them to say
+            _ => return Err(format!("unknown directive {shown}")),
         }
         Ok(())
     }
 
-    fn read_data(&mut self, owner: Vec<u8>, kind: &[u8], data: &[u8]) -> Checked<()> {
-        let bad_address = || format!("{} is not an address", shown(data));
-        let text = str::from_utf8(data).map_err(|_| bad_address())?;
-        match kind {
-            b"NS" if owner == [0] => {
-                let name = self.name(data)?;
-                if !self.names.contains(&name) {
-                    self.names.push(name);
+    fn read_data(&mut self, owner: Vec<u8>, kind: &str, data: &[u8]) -> Checked<()> {
+        if kind == "NS" {
+            let name = self.name(data)?;
+            // The servers of other zones are not for hints.
+            if owner == [0] && !self.names.contains(&name) {
+                if self.names.is_empty() {
+                    self.first_line = self.line;
                 }
+                self.names.push(name);
             }
-            b"NS" => return Err("NS of another name than the root".to_owned()),
-            b"A" => {
-                let address: Ipv4Addr = text.parse().map_err(|_| bad_address())?;
-                self.addresses.push((owner, address.into()));
-            }
-            _ => {
-                let address: Ipv6Addr = text.parse().map_err(|_| bad_address())?;
-                self.addresses.push((owner, address.into()));
-            }
+            return Ok(());
         }
+        let text = str::from_utf8(data).ok();
+        let address = text.and_then(|text| match kind {
+            "A" => text.parse().ok().map(IpAddr::V4),
+            _ => text.parse().ok().map(IpAddr::V6),
+        });
+        let shown = quote_bytes(data);
+        let bad = || format!("{shown} is not an address of type {kind}");
+        self.addresses.push((owner, address.ok_or_else(bad)?));
         Ok(())
     }
 
@@ -151,12 +152,13 @@ impl Hints {
         if text == b"@" {
             return Ok(self.origin.clone());
         }
-        let mut wire = parse_name(text)?.to_ascii_lowercase();
+        let refused = |why| format!("{why}: {}", quote_bytes(text));
+        let mut wire = parse_name(text).map_err(refused)?.to_ascii_lowercase();
         if !text.ends_with(b".") && self.origin.len() > 1 {
             wire.pop();
             wire.extend_from_slice(&self.origin);
-            if wire.len() > crate::wire::MAX_NAME_BYTES {
-                return Err("name longer than 255 bytes".to_owned());
+            if wire.len() > MAX_NAME_BYTES {
+                return Err(refused("name longer than 255 bytes"));
             }
         }
         Ok(wire)
@@ -178,23 +180,30 @@ impl Hints {
             .filter(|server| !server.addresses.is_empty())
             .collect()
     }
+
+    /// What to say where no server is usable.
+    fn why_useless(&self) -> LineError {
+        if let Some(name) = self.names.first() {
+            let why = format!("no usable server: no address for {}", name_text(name));
+            return (self.first_line, why);
+        }
+        let why = "no usable server: no NS record of the root";
+        (self.line, why.to_owned())
+    }
 }
 
-/// A time to live, plain or with units such as 1h30m.
-fn is_time(word: &[u8]) -> bool {
-    word[0].is_ascii_digit()
-        && word
-            .iter()
-            .all(|byte| byte.is_ascii_digit() || b"smhdwSMHDW".contains(byte))
-}
-
-fn shown(word: &[u8]) -> String {
-    quote_value(&String::from_utf8_lossy(word))
+/// A type that hints have, in upper case.
+fn known_kind(word: &[u8]) -> Option<&'static str> {
+    let known = ["NS", "A", "AAAA"];
+    known
+        .into_iter()
+        .find(|kind| word.eq_ignore_ascii_case(kind.as_bytes()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
     const V4: Sources = Sources {
         v4: Some(Ipv4Addr::LOCALHOST),
@@ -227,28 +236,29 @@ mod tests {
     fn bad_lines_are_named() {
         let long = "x".repeat(64);
         for (text, line, why) in [
-            ("", 1, "no server of the root"),
-            ("; nothing\n\n", 1, "no server of the root"),
-            ("a.b. A 1.2.3.4\n", 1, "no server of the root"),
-            (". NS a.\nb. A 1.2.3.4\n", 2, "no server of the root"),
-            (". NS a.\na. AAAA ::1\n", 2, "no server of the root"),
+            ("", 1, "no usable server: no NS record of the root"),
+            ("; nothing\n\n", 2, "no NS record of the root"),
+            ("a.b. A 1.2.3.4\n", 1, "no NS record of the root"),
+            ("test. NS b.\nb. A 1.2.3.4\n", 2, "no NS record of the root"),
+            (". NS a.\nb. A 1.2.3.4\n", 1, "no address for a."),
+            ("\n. NS a.\na. AAAA ::1\n", 2, "no address for a."),
             (
                 ". NS a.\na. A 1.2.3.256\n",
                 2,
-                "\"1.2.3.256\" is not an address",
+                "\"1.2.3.256\" is not an address of type A",
             ),
-            (". NS a.\na. AAAA 1.2.3.4\n", 2, "is not an address"),
+            (". NS a.\na. aaaa 1.2.3.4\n", 2, "of type AAAA"),
             (
                 ". NS a.\na. 1 IN ADDRESS 1.2.3.4\n",
                 2,
-                "\"ADDRESS\" is not NS",
+                "\"ADDRESS\" is not a type that hints have: NS, A, AAAA",
             ),
-            (". NS a.\ntest. NS b.\n", 2, "another name than the root"),
-            (". 3600 IN NS\n", 1, "no data"),
-            (". 3600 IN\n", 1, "no type"),
-            (". NS a. b.\n", 1, "unexpected \"b.\""),
-            (" NS a.\n", 1, "no owner"),
-            ("$INCLUDE x\n", 1, "unexpected \"$INCLUDE\""),
+            (". 3600 IN NS\n", 1, "a record of type NS wants one word"),
+            (". NS a. b.\n", 1, "a record of type NS wants one word"),
+            (". 3600 IN\n", 1, "a record without a type"),
+            (" NS a.\n", 1, "a record without a name"),
+            ("$INCLUDE x\n", 1, "unknown directive \"$INCLUDE\""),
+            ("$ORIGIN\n", 1, "\"$ORIGIN\" without a value"),
             (&format!(". NS {long}.\n"), 1, "label longer than 63 bytes"),
         ] {
             let (at, text) = parse(text).expect_err(text);

@@ -34,46 +34,61 @@ use failure::{Result, machine_failure};
 use options::{Mode, Options, Request, parse_options};
 
 const MANUAL: &str = "\
-dns-resolver: an iterative, caching DNS resolver
+dns-resolver: an iterative resolver with a cache, as a server or for a file of questions
 
 usage: dns-resolver --listen HOST:PORT --hints FILE [options]
        dns-resolver --bulk QUERIES --hints FILE [options]
 
-  --listen HOST:PORT       where clients ask, over UDP and TCP; port 0 is any free port
-  --hints FILE             the servers of the root: NS records of . and their A and AAAA records
-  --bulk QUERIES           resolve a file with a name and a type on each line; - is standard input
+  --hints FILE             the servers of the root as a master file: NS records of . and
+                           A and AAAA records of their names
 
-For --bulk:
-  --in-flight N            questions under way at once (default 1000)
-  --output PATH            write the answers to PATH; - is standard output, without statistics
-  --repeats N              do it N times, each with an empty cache (default 1)
+Server mode:
+  --listen HOST:PORT       answer UDP and TCP here; the host is an address or localhost,
+                           port 0 is any free port
+  --threads N              threads that do the work (default 1)
+  --drain-timeout S        seconds for questions under way after SIGTERM or SIGINT (default 5)
+
+Bulk mode, on one thread:
+  --bulk QUERIES           a file with a name and a type on each line; - is standard input
+  --in-flight N            questions under way at the same time (default 1000)
+  --output PATH            write one line for each question, in their order; - is standard
+                           output, then without statistics
+  --repeats N              do the whole job N times, each from an empty cache (default 1)
 
 How servers are asked:
-  --port-of-servers N      the port that they listen on (default 53)
-  --bind ADDRESS           the address to ask from, and so its family; :: is both (default 127.0.0.1)
-  --ipv4-only              ask over IPv4 only, also with --bind ::
-  --timeout S              seconds for the first try; doubles with each, up to 3 (default 0.4)
-  --attempts N             tries without an answer before the servers of a zone are given up (default 4)
+  --port-of-servers N      the port they listen on (default 53)
+  --bind ADDRESS           the address questions come from (default 127.0.0.1); from one of
+                           IPv4 only such servers are asked, from :: all
+  --ipv4-only              ask no server over IPv6, also with --bind ::
+  --timeout S              seconds to wait at first (default 0.4); doubles with each retry,
+                           up to 3
+  --attempts N             tries without an answer for each set of servers (default 4)
   --max-queries N          questions to servers for one question of a client (default 100)
-  --max-depth N            names of servers that need names of servers, and so on (default 16)
-  --edns-size N            bytes that we take in a datagram, 512 to 4096 (default 1232)
-At most 12 aliases and 32 delegations are followed.
+  --max-depth N            nested searches for addresses of servers (default 16)
+  --edns-size N            bytes of the longest datagram from servers, 512 to 4096
+                           (default 1232)
+At most 12 aliases and 32 delegations are followed; what goes on is answered SERVFAIL.
 
-What is kept:
-  --cache-bytes N          in all; units b, k, kb, m, mb, g, gb (default 64mb)
+Cache:
+  --cache-bytes SIZE       its size, from 64kb to 16gb (default 64mb); k, m, g are 1000s,
+                           kb, mb, gb 1024s
   --max-ttl S              seconds that records are kept at most (default 86400)
   --min-ttl S              seconds that records are kept at least (default 0)
   --negative-ttl-max S     seconds that is kept that there is nothing (default 3600)
 
-  --threads N              threads that do the work (default 1)
-  --drain-timeout S        seconds for requests under way after SIGTERM or SIGINT (default 5)
   --help, --version        print this, or the version, and stop
 
-Prints \"listening on HOST:PORT\". SIGUSR1 writes a line of counters to standard error; so does the end.
-SIGTERM or SIGINT: takes no more requests, finishes what is under way; a second signal ends at once.
-With --bulk, prints statistics and the XXH64 digest of the answers: one line a question, in order,
-names in lower case, records sorted, no times.
-Exit code: 0 done, 2 bad usage or bad input, 1 the machine failed.
+When ready the server prints \"listening on HOST:PORT\". SIGTERM or SIGINT: it takes no more
+questions, answers those under way, and ends; a second signal ends it at once. SIGUSR1 and
+the end print a line of counters on standard error: queries of clients, hits and misses of
+the cache, upstream queries to servers, timeouts of those, servfail answers, spoofed packets
+that were ignored, queries over tcp, cache_entries and cache_bytes.
+
+A line of --output is \"name. TYPE RCODE records\": the answer without times, names in lower
+case, records separated by \" ; \" and sorted inside a set, - for none. Without --output -,
+statistics and the XXH64 digest of the lines are printed.
+
+Exit code: 0 done or ended as asked, 2 bad usage or bad input, 1 the machine failed.
 ";
 
 fn main() -> ExitCode {
@@ -97,9 +112,10 @@ fn run() -> Result<()> {
 fn resolve(options: &Options) -> Result<()> {
     let settings = &options.settings;
     let roots = hints::read_hints(&options.hints_path, &settings.sources)?;
+    settings.sources.check()?;
     match &options.mode {
         Mode::Serve(place) => server::serve(options, place, roots),
-        Mode::Bulk(bulk) => bulk::resolve_file(bulk, settings, &roots, options.threads),
+        Mode::Bulk(bulk) => bulk::resolve_file(bulk, settings, &roots),
     }
 }
 

@@ -1,15 +1,15 @@
 //! The arguments, parsed and checked once.
 
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 
-use crate::failure::{Failure, Result, bad_request, quote_value};
+use crate::failure::{Failure, Result, bad_request, quote_value, system_failure};
 
 /// A path that stands for standard input or output.
 pub const STANDARD_STREAM: &str = "-";
 
-/// An address as it was given, and as it was resolved.
+/// An address as it was given, and as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     pub name: String,
@@ -29,6 +29,18 @@ impl Sources {
             IpAddr::V4(_) => self.v4.is_some(),
             IpAddr::V6(_) => self.v6.is_some(),
         }
+    }
+
+    /// Finds out whether we may ask from these addresses.
+    pub fn check(&self) -> Result<()> {
+        let addresses = [self.v4.map(IpAddr::V4), self.v6.map(IpAddr::V6)];
+        for address in addresses.into_iter().flatten() {
+            UdpSocket::bind((address, 0)).map_err(|error| {
+                let what = format!("--bind {}", quote_value(&address.to_string()));
+                system_failure(&what, error)
+            })?;
+        }
+        Ok(())
     }
 }
 
@@ -80,9 +92,14 @@ pub enum Request {
 }
 
 const MAX_THREADS: u64 = 1024;
-const MAX_SECONDS: f64 = 1_000_000.0;
+const MAX_DRAIN_SECONDS: f64 = 86_400.0;
+/// Time-outs do not grow beyond this either.
+const MAX_TIMEOUT_SECONDS: f64 = 3.0;
 const MAX_TTL: u64 = 0x7fff_ffff;
-const MAX_IN_FLIGHT: u64 = 100_000;
+const MAX_IN_FLIGHT: u64 = 10_000;
+const MAX_REPEATS: u64 = 1_000_000;
+const MIN_CACHE_BYTES: usize = 64 << 10;
+const MAX_CACHE_BYTES: usize = 16 << 30;
 const MIN_EDNS_BYTES: u64 = 512;
 const MAX_EDNS_BYTES: u64 = 4096;
 
@@ -209,31 +226,35 @@ impl Draft {
             "--bulk" => self.queries_path = Some(path(name, value)?),
             "--in-flight" => self.in_flight = Some(count(1, MAX_IN_FLIGHT)? as usize),
             "--output" => self.output_path = Some(path(name, value)?),
-            "--repeats" => self.repeats = Some(count(1, u64::from(u32::MAX))?),
+            "--repeats" => self.repeats = Some(count(1, MAX_REPEATS)?),
             "--port-of-servers" => settings.server_port = count(1, 65_535)? as u16,
             "--bind" => {
                 let address = value.parse();
                 self.bind = address.map_err(|_| refused(name, value, "not an IP address"))?;
             }
-            "--timeout" => settings.timeout_ms = milliseconds(name, value, 1)?,
-            "--attempts" => settings.attempts = count(1, 1_000)? as u32,
+            "--timeout" => settings.timeout_ms = milliseconds(name, value, 1, MAX_TIMEOUT_SECONDS)?,
+            "--attempts" => settings.attempts = count(1, 100)? as u32,
             "--cache-bytes" => settings.cache_bytes = bytes(name, value)?,
             "--max-ttl" => settings.max_ttl = count(0, MAX_TTL)? as u32,
             "--min-ttl" => settings.min_ttl = count(0, MAX_TTL)? as u32,
             "--negative-ttl-max" => settings.negative_ttl_max = count(0, MAX_TTL)? as u32,
-            "--max-depth" => settings.max_depth = count(0, 1_000)? as u32,
-            "--max-queries" => settings.max_queries = count(1, 1_000_000)? as u32,
+            "--max-depth" => settings.max_depth = count(1, 100)? as u32,
+            "--max-queries" => settings.max_queries = count(1, 10_000)? as u32,
             "--edns-size" => {
                 settings.edns_size = count(MIN_EDNS_BYTES, MAX_EDNS_BYTES)? as u16;
             }
             "--threads" => self.threads = count(1, MAX_THREADS)? as usize,
-            _ => self.drain_timeout_ms = milliseconds(name, value, 0)?,
+            _ => self.drain_timeout_ms = milliseconds(name, value, 0, MAX_DRAIN_SECONDS)?,
         }
         Ok(())
     }
 
     /// Looks at what the options must be together.
     fn finish(mut self) -> Result<Options> {
+        let mode = self.mode()?;
+        let missing = || bad_request("--hints is missing (see --help)");
+        let hints_path = self.hints_path.take().ok_or_else(missing)?;
+        self.settings.sources = self.sources()?;
         if self.settings.min_ttl > self.settings.max_ttl {
             let text = format!(
                 "--min-ttl \"{}\": more than --max-ttl \"{}\"",
@@ -241,12 +262,9 @@ impl Draft {
             );
             return Err(bad_request(text));
         }
-        self.settings.sources = self.sources()?;
-        let mode = self.mode()?;
-        let missing = || bad_request("--hints is missing (see --help)");
         Ok(Options {
             mode,
-            hints_path: self.hints_path.ok_or_else(missing)?,
+            hints_path,
             settings: self.settings,
             threads: self.threads,
             drain_timeout_ms: self.drain_timeout_ms,
@@ -278,13 +296,13 @@ impl Draft {
         match (self.listen.take(), self.queries_path.take()) {
             (None, None) => Err(bad_request("--listen or --bulk is missing (see --help)")),
             (Some(_), Some(path)) => Err(bad_request(format!(
-                "--bulk {}: not with --listen",
+                "--bulk {}: not together with --listen",
                 quote_value(&path.to_string_lossy())
             ))),
             (Some(listen), None) => {
                 let for_bulk = [
-                    ("--in-flight", self.in_flight.is_some()),
                     ("--output", self.output_path.is_some()),
+                    ("--in-flight", self.in_flight.is_some()),
                     ("--repeats", self.repeats.is_some()),
                 ];
                 match for_bulk.iter().find(|(_, is_given)| *is_given) {
@@ -314,31 +332,25 @@ fn path(name: &str, value: &str) -> Result<PathBuf> {
     Ok(value.into())
 }
 
-/// HOST:PORT or `[IPv6]:PORT`, resolved.
+/// HOST:PORT with a numeric host, in brackets if it is of IPv6, or `localhost`.
 fn place(name: &str, value: &str) -> Result<Place> {
     let bad = |why: &str| refused(name, value, why);
-    let (host, port) = value.rsplit_once(':').ok_or_else(|| bad("not HOST:PORT"))?;
-    let bare = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
-    let is_odd = |character: char| {
-        character.is_whitespace() || character.is_control() || "/@,[]".contains(character)
-    };
-    let bare_host = bare.unwrap_or(host);
-    if bare_host.is_empty() || bare_host.contains(is_odd) || (bare.is_none() && host.contains(':'))
-    {
-        return Err(bad("not HOST:PORT"));
-    }
+    let parts = value.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    let (host, port) = parts.ok_or_else(|| bad("not HOST:PORT"))?;
     let number: Option<u16> = port.parse().ok().filter(|_| is_digits(port));
     let number = number.ok_or_else(|| bad("the port is not a number from 0 to 65535"))?;
-    let found = (bare_host, number)
-        .to_socket_addrs()
-        .ok()
-        .and_then(|mut all| all.next());
-    let address = found.ok_or_else(|| bad("cannot resolve the name"))?;
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let ip = match inner {
+        Some(inner) => inner.parse().ok().map(IpAddr::V6),
+        None if host == "localhost" => Some(Ipv4Addr::LOCALHOST.into()),
+        None => host.parse().ok().map(IpAddr::V4),
+    };
+    let ip = ip.ok_or_else(|| bad("the host is not an IP address"))?;
     Ok(Place {
         name: value.to_owned(),
-        address,
+        address: SocketAddr::new(ip, number),
     })
 }
 
@@ -372,23 +384,24 @@ fn bytes(name: &str, value: &str) -> Result<usize> {
         let digits = text.strip_suffix(unit).filter(|digits| is_digits(digits))?;
         digits.parse::<usize>().ok()?.checked_mul(factor)
     });
-    let why = "not a number of bytes (units: b, k, kb, m, mb, g, gb)";
+    let found = found.filter(|bytes| (MIN_CACHE_BYTES..=MAX_CACHE_BYTES).contains(bytes));
+    let why = "not a size from 64kb to 16gb, such as 64mb";
     found.ok_or_else(|| refused(name, value, why))
 }
 
 /// Seconds as a plain decimal such as 2 or 0.25.
-fn milliseconds(name: &str, value: &str, least_ms: u64) -> Result<u64> {
+fn milliseconds(name: &str, value: &str, least_ms: u64, most_s: f64) -> Result<u64> {
     let is_plain = value
         .bytes()
         .all(|byte| byte.is_ascii_digit() || byte == b'.');
     let seconds = value
         .parse()
         .ok()
-        .filter(|seconds| is_plain && *seconds <= MAX_SECONDS);
+        .filter(|seconds| is_plain && *seconds <= most_s);
     let rounded = seconds.map(|seconds: f64| whole_ms(seconds));
     rounded.filter(|&ms| ms >= least_ms).ok_or_else(|| {
         let least = if least_ms == 0 { "0" } else { "0.001" };
-        let why = format!("not a number of seconds from {least} to {MAX_SECONDS}");
+        let why = format!("not a number of seconds from {least} to {most_s}");
         refused(name, value, &why)
     })
 }
@@ -424,14 +437,14 @@ mod tests {
             "h=1",
             "--timeout=0.25",
             "--cache-bytes",
-            "16KB",
+            "64KB",
             "--ipv4-only",
         ]);
         assert!(matches!(options.mode, Mode::Serve(ref place) if place.address.port() == 0));
         assert_eq!(options.hints_path, PathBuf::from("h=1"));
         assert_eq!(
             (options.settings.timeout_ms, options.settings.cache_bytes),
-            (250, 16_384)
+            (250, 65_536)
         );
         assert_eq!(options.settings.sources.v4, Some(Ipv4Addr::LOCALHOST));
     }
@@ -468,10 +481,11 @@ mod tests {
             ("--ipv4-only=yes", "--ipv4-only takes no value"),
             ("--bind", "--bind needs a value"),
             ("--listen=nowhere", "--listen \"nowhere\": not HOST:PORT"),
-            ("--listen=::1:80", "not HOST:PORT"),
+            ("--listen=::1:80", "the host is not an IP address"),
+            ("--listen=:80", "not HOST:PORT"),
             ("--listen=h:65536", "\"h:65536\": the port is not a number"),
             ("--hints=", "--hints \"\": not a path"),
-            ("--bulk=q", "--bulk \"q\": not with --listen"),
+            ("--bulk=q", "--bulk \"q\": not together with --listen"),
             ("--output=o", "--output: only with --bulk"),
             (
                 "--bind=localhost",
@@ -483,9 +497,12 @@ mod tests {
                 "--timeout \"soon\": not a number of seconds",
             ),
             ("--timeout=0", "not a number of seconds from 0.001"),
-            ("--cache-bytes=lots", "\"lots\": not a number of bytes"),
-            ("--cache-bytes=-1", "not a number of bytes"),
-            ("--cache-bytes=99999999999gb", "not a number of bytes"),
+            (
+                "--cache-bytes=lots",
+                "\"lots\": not a size from 64kb to 16gb",
+            ),
+            ("--cache-bytes=1", "not a size from"),
+            ("--cache-bytes=99999999999gb", "not a size from"),
             (
                 "--min-ttl=90000",
                 "--min-ttl \"90000\": more than --max-ttl",

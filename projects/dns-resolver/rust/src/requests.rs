@@ -10,7 +10,7 @@ use crate::resolve::{Answer, Finished, Question, Resolver};
 use crate::stats::Counters;
 use crate::wire::{
     CLASS_IN, Edns, HEADER_BYTES, Header, MAX_MESSAGE_BYTES, MAX_NAME_BYTES, Name, OPT_BYTES,
-    RecordWriter, Request, flag, kind, parse_request, rcode, write_opt,
+    RecordWriter, Request, flag, is_meta, parse_request, rcode, write_opt,
 };
 
 /// So much a client without EDNS takes in a datagram.
@@ -234,11 +234,7 @@ fn refusal(request: &Request) -> Option<u8> {
     if request.class != CLASS_IN {
         return Some(rcode::REFUSED);
     }
-    let is_meta = matches!(
-        request.kind,
-        0 | kind::OPT | kind::FIRST_META..=kind::LAST_META
-    );
-    is_meta.then_some(rcode::NOTIMP)
+    is_meta(request.kind).then_some(rcode::NOTIMP)
 }
 
 fn most_bytes(origin: &Origin, edns: Option<Edns>) -> usize {
@@ -317,7 +313,7 @@ mod tests {
     use crate::options::{Settings, Sources};
     use crate::poll::Poll;
     use crate::wire::tests::name;
-    use crate::wire::{Message, Section};
+    use crate::wire::{Message, Section, kind};
     use std::net::Ipv4Addr;
     use std::rc::Rc;
 

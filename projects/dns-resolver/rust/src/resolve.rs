@@ -67,8 +67,13 @@ pub struct Answer {
 
 impl Answer {
     fn failed() -> Self {
+        Self::of_code(rcode::SERVFAIL)
+    }
+
+    /// An answer without records.
+    pub fn of_code(rcode: u8) -> Self {
         Self {
-            rcode: rcode::SERVFAIL,
+            rcode,
             sets: Vec::new(),
             start: None,
         }

@@ -14,7 +14,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::{flag, low_level};
 
-use crate::datagrams::{Extra, Incoming, Outgoing, turn_on};
+use crate::datagrams::{BATCH, Extra, Incoming, Outgoing, turn_on};
 use crate::failure::{Failure, Result, machine_failure, quote_value, system_failure};
 use crate::hints::RootServer;
 use crate::options::{Options, Place, Settings};
@@ -305,7 +305,7 @@ impl Worker {
                 }
             }
             self.outgoing.flush(&self.shared.packets);
-            if count == 0 {
+            if count < BATCH {
                 break;
             }
         }

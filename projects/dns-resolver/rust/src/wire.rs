@@ -134,7 +134,7 @@ pub fn parse_name(text: &[u8]) -> Result<Name, &'static str> {
         return Ok(Name::root());
     }
     if text.is_empty() {
-        return Err("empty name");
+        return Err("empty label");
     }
     let mut rest = text;
     while !rest.is_empty() {
@@ -145,7 +145,7 @@ pub fn parse_name(text: &[u8]) -> Result<Name, &'static str> {
             match byte {
                 b'.' => break,
                 b'\\' => {
-                    let (byte, length) = unescape(rest).ok_or("bad escape in the name")?;
+                    let (byte, length) = unescape(rest).ok_or("bad escape")?;
                     wire.push(byte);
                     rest = &rest[length..];
                 }
@@ -195,6 +195,11 @@ pub enum Field {
     /// Strings behind their lengths, to the end.
     Strings,
     Rest,
+}
+
+/// Types that are no type of a record: transfers, ANY, OPT, and those reserved.
+pub fn is_meta(kind: u16) -> bool {
+    matches!(kind, 0 | kind::OPT | kind::FIRST_META..=kind::LAST_META)
 }
 
 /// How the data of a type is made. Types that are not known stay opaque (RFC 3597).
@@ -769,15 +774,15 @@ pub mod tests {
         .join(".");
         assert_eq!(name(&longest).len(), 255);
         for (text, why) in [
-            ("", "empty name"),
+            ("", "empty label"),
             ("a..b", "empty label"),
             (".a", "empty label"),
             ("..", "empty label"),
             (&long, "label longer than 63 bytes"),
             (&format!("{longest}e"), "name longer than 255 bytes"),
-            ("a\\", "bad escape in the name"),
-            ("a\\25", "bad escape in the name"),
-            ("a\\256", "bad escape in the name"),
+            ("a\\", "bad escape"),
+            ("a\\25", "bad escape"),
+            ("a\\256", "bad escape"),
         ] {
             assert_eq!(parse_name(text.as_bytes()), Err(why), "{text}");
         }

@@ -40,11 +40,11 @@ const Parser = struct {
         if (text[0] == '$') return self.parseDirective(&words);
         if (text[0] != ' ' and text[0] != '\t') self.owner = try self.parseName(words.next().?);
         const owner = self.owner orelse return self.fail("a record without a name", .{});
-        const kind = while (words.next()) |word| {
-            if (isTtl(word) or std.ascii.eqlIgnoreCase(word, "IN")) continue;
-            break word;
+        const word = while (words.next()) |next| {
+            if (isTtl(next) or std.ascii.eqlIgnoreCase(next, "IN")) continue;
+            break next;
         } else return self.fail("a record without a type", .{});
-        if (!isKnown(kind)) return self.fail("{f} is not a type that hints have: NS, A, AAAA", .{failure.quoted(kind)});
+        const kind = knownKind(word) orelse return self.fail("{f} is not a type that hints have: NS, A, AAAA", .{failure.quoted(word)});
         const data = words.next();
         if (data == null or words.next() != null) return self.fail("a record of type {s} wants one word of data", .{kind});
         try self.addRecord(&owner, kind, data.?);
@@ -64,9 +64,9 @@ const Parser = struct {
         return std.ascii.isDigit(word[0]);
     }
 
-    fn isKnown(kind: []const u8) bool {
-        for ([_][]const u8{ "NS", "A", "AAAA" }) |known| if (std.ascii.eqlIgnoreCase(known, kind)) return true;
-        return false;
+    fn knownKind(word: []const u8) ?[]const u8 {
+        for ([_][]const u8{ "NS", "A", "AAAA" }) |known| if (std.ascii.eqlIgnoreCase(known, word)) return known;
+        return null;
     }
 
     fn addRecord(self: *Parser, owner: *const wire.Name, kind: []const u8, data: []const u8) failure.Error!void {

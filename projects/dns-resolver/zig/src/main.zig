@@ -18,54 +18,59 @@ const server = @import("server.zig");
 const slug = "dns-resolver";
 
 const manual =
-    \\dns-resolver: answer questions of the domain name system, from the root down
+    \\dns-resolver: an iterative resolver with a cache, as a server or for a file of questions
     \\
     \\usage: dns-resolver --listen HOST:PORT --hints FILE [options]
     \\       dns-resolver --bulk QUERIES --hints FILE [options]
     \\
-    \\  --hints FILE            root hints in the format of master files: NS records of
-    \\                          the root, A and AAAA records of its servers
+    \\  --hints FILE             the servers of the root as a master file: NS records of . and
+    \\                           A and AAAA records of their names
     \\
     \\Server mode:
-    \\  --listen HOST:PORT      answer UDP and TCP here; the host is numeric, port 0 is any
-    \\                          free port
-    \\  --threads N             threads that work, each with its own part of the cache
-    \\                          (default 1)
-    \\  --drain-timeout S       for questions that wait when the end is asked for
-    \\                          (seconds, default 5)
+    \\  --listen HOST:PORT       answer UDP and TCP here; the host is an address or localhost,
+    \\                           port 0 is any free port
+    \\  --threads N              threads that do the work (default 1)
+    \\  --drain-timeout S        seconds for questions under way after SIGTERM or SIGINT (default 5)
     \\
     \\Bulk mode, on one thread:
-    \\  --bulk QUERIES          a file with "name type" on each line; - is standard input
-    \\  --in-flight N           questions under way at the same time (default 1000)
-    \\  --output PATH           write one line for each question, in their order; - is
-    \\                          standard output, then without statistics
-    \\  --repeats N             do the whole job N times, each from an empty cache
-    \\                          (default 1)
+    \\  --bulk QUERIES           a file with a name and a type on each line; - is standard input
+    \\  --in-flight N            questions under way at the same time (default 1000)
+    \\  --output PATH            write one line for each question, in their order; - is standard
+    \\                           output, then without statistics
+    \\  --repeats N              do the whole job N times, each from an empty cache (default 1)
     \\
-    \\Asking servers:
-    \\  --port-of-servers N     the port they listen on (default 53)
-    \\  --bind ADDRESS          where questions come from (default 127.0.0.1); with an
-    \\                          address of IPv4 only such servers are asked, with :: all
-    \\  --ipv4-only             ask servers of IPv4 only, also with --bind ::
-    \\  --timeout S             for the first try (seconds, default 0.4); doubles with each
-    \\                          retry, up to 3
-    \\  --attempts N            tries without an answer for each set of servers (default 4)
-    \\  --max-queries N         to servers for one question of a client (default 100)
-    \\  --max-depth N           nested searches for addresses of servers (default 16)
-    \\  --edns-size N           bytes of the longest datagram from servers, 512 to 4096
-    \\                          (default 1232)
+    \\How servers are asked:
+    \\  --port-of-servers N      the port they listen on (default 53)
+    \\  --bind ADDRESS           the address questions come from (default 127.0.0.1); from one of
+    \\                           IPv4 only such servers are asked, from :: all
+    \\  --ipv4-only              ask no server over IPv6, also with --bind ::
+    \\  --timeout S              seconds to wait at first (default 0.4); doubles with each retry,
+    \\                           up to 3
+    \\  --attempts N             tries without an answer for each set of servers (default 4)
+    \\  --max-queries N          questions to servers for one question of a client (default 100)
+    \\  --max-depth N            nested searches for addresses of servers (default 16)
+    \\  --edns-size N            bytes of the longest datagram from servers, 512 to 4096
+    \\                           (default 1232)
+    \\At most 12 aliases and 32 delegations are followed; what goes on is answered SERVFAIL.
     \\
     \\Cache:
-    \\  --cache-bytes N         its size, with kb, mb or gb (default 64mb)
-    \\  --max-ttl S, --min-ttl S
-    \\                          limits for times to live (seconds, default 86400 and 0)
-    \\  --negative-ttl-max S    limit for what does not exist (seconds, default 3600)
+    \\  --cache-bytes SIZE       its size, from 64kb to 16gb (default 64mb); k, m, g are 1000s,
+    \\                           kb, mb, gb 1024s
+    \\  --max-ttl S              seconds that records are kept at most (default 86400)
+    \\  --min-ttl S              seconds that records are kept at least (default 0)
+    \\  --negative-ttl-max S     seconds that is kept that there is nothing (default 3600)
     \\
-    \\  --help, --version       print this, or the version, and stop
+    \\  --help, --version        print this, or the version, and stop
     \\
-    \\When ready the server prints "listening on HOST:PORT". SIGUSR1 writes a line of
-    \\counters to standard error, so does the end. SIGTERM and SIGINT end it when waiting
-    \\questions are answered; a second one ends it at once.
+    \\When ready the server prints "listening on HOST:PORT". SIGTERM or SIGINT: it takes no more
+    \\questions, answers those under way, and ends; a second signal ends it at once. SIGUSR1 and
+    \\the end print a line of counters on standard error: queries of clients, hits and misses of
+    \\the cache, upstream queries to servers, timeouts of those, servfail answers, spoofed packets
+    \\that were ignored, queries over tcp, cache_entries and cache_bytes.
+    \\
+    \\A line of --output is "name. TYPE RCODE records": the answer without times, names in lower
+    \\case, records separated by " ; " and sorted inside a set, - for none. Without --output -,
+    \\statistics and the XXH64 digest of the lines are printed.
     \\
     \\Exit code: 0 done or ended as asked, 2 bad usage or bad input, 1 the machine failed.
     \\

@@ -5,9 +5,11 @@ const failure = @import("failure.zig");
 const net = @import("net.zig");
 
 const threads_max = 1024;
-const in_flight_max = 30_000;
+const in_flight_max = 10_000;
 const repeats_max = 1_000_000;
-const seconds_max = 1_000_000;
+const drain_seconds_max = 86_400;
+/// Time-outs do not grow beyond this either.
+const timeout_seconds_max = 3;
 const ttl_max_s = std.math.maxInt(i32);
 const cache_bytes_min = 64 << 10;
 const cache_bytes_max = 16 << 30;
@@ -109,7 +111,7 @@ fn set(options: *Options, setting: Setting, value: []const u8, why: *failure.Fai
         .@"--listen" => {
             options.listen = value;
             options.listen_address = net.parsePlace(value) catch |err| return switch (err) {
-                error.BadHost => why.bad("--listen {f}: not HOST:PORT with an address", .{failure.quoted(value)}),
+                error.BadHost => why.bad("--listen {f}: the host is not an IP address", .{failure.quoted(value)}),
                 error.BadPort => why.bad("--listen {f}: the port is not a number from 0 to 65535", .{failure.quoted(value)}),
                 error.NoPort => why.bad("--listen {f}: not HOST:PORT", .{failure.quoted(value)}),
             };
@@ -124,17 +126,17 @@ fn set(options: *Options, setting: Setting, value: []const u8, why: *failure.Fai
             options.bind = value;
             options.bind_ip = net.Ip.parse(value) orelse return why.bad("--bind {f}: not an IP address", .{failure.quoted(value)});
         },
-        .@"--timeout" => options.timeout_ms = try duration(setting, value, .positive, why),
+        .@"--timeout" => options.timeout_ms = try duration(setting, value, 1, timeout_seconds_max, why),
         .@"--attempts" => options.attempts = try number(u32, setting, value, 1, 100, why),
         .@"--cache-bytes" => options.cache_bytes = try size(setting, value, why),
         .@"--max-ttl" => options.max_ttl_s = try number(u32, setting, value, 0, ttl_max_s, why),
         .@"--min-ttl" => options.min_ttl_s = try number(u32, setting, value, 0, ttl_max_s, why),
         .@"--negative-ttl-max" => options.negative_ttl_max_s = try number(u32, setting, value, 0, ttl_max_s, why),
-        .@"--max-depth" => options.max_depth = try number(u32, setting, value, 0, 100, why),
+        .@"--max-depth" => options.max_depth = try number(u32, setting, value, 1, 100, why),
         .@"--max-queries" => options.max_queries = try number(u32, setting, value, 1, 10_000, why),
         .@"--edns-size" => options.edns_bytes = try number(u16, setting, value, 512, 4096, why),
         .@"--threads" => options.threads = try number(u32, setting, value, 1, threads_max, why),
-        .@"--drain-timeout" => options.drain_timeout_ms = try duration(setting, value, .any, why),
+        .@"--drain-timeout" => options.drain_timeout_ms = try duration(setting, value, 0, drain_seconds_max, why),
     }
 }
 
@@ -147,11 +149,11 @@ fn check(options: *Options, given: std.EnumSet(Setting), why: *failure.Failure) 
         return why.bad("--bulk {f}: not together with --listen", .{failure.quoted(options.bulk)});
     }
     if (options.hints.len == 0) return why.bad("--hints is missing (see --help)", .{});
-    if (options.min_ttl_s > options.max_ttl_s) {
-        return why.bad("--min-ttl \"{d}\": more than --max-ttl ({d})", .{ options.min_ttl_s, options.max_ttl_s });
-    }
     if (options.ip4_only and !options.reach().ip4) {
-        return why.bad("--bind {f}: cannot reach servers of IPv4, which --ipv4-only asks for", .{failure.quoted(options.bind)});
+        return why.bad("--bind {f}: not an IPv4 address, and --ipv4-only is given", .{failure.quoted(options.bind)});
+    }
+    if (options.min_ttl_s > options.max_ttl_s) {
+        return why.bad("--min-ttl \"{d}\": more than --max-ttl \"{d}\"", .{ options.min_ttl_s, options.max_ttl_s });
     }
 }
 
@@ -176,9 +178,11 @@ fn plainNumber(comptime Int: type, value: []const u8) ?Int {
 
 /// Reads bytes; k is 1000, kb is 1024.
 fn size(setting: Setting, value: []const u8, why: *failure.Failure) failure.Error!u64 {
-    const bytes = plainSize(value) orelse return why.bad("{t} {f}: not a number of bytes (units: b, k, kb, m, mb, g, gb)", .{ setting, failure.quoted(value) });
-    if (bytes < cache_bytes_min or bytes > cache_bytes_max) return why.bad("{t} {f}: not from 64kb to 16gb", .{ setting, failure.quoted(value) });
-    return bytes;
+    const bytes = plainSize(value);
+    if (bytes == null or bytes.? < cache_bytes_min or bytes.? > cache_bytes_max) {
+        return why.bad("{t} {f}: not a size from 64kb to 16gb, such as 64mb", .{ setting, failure.quoted(value) });
+    }
+    return bytes.?;
 }
 
 fn plainSize(value: []const u8) ?u64 {
@@ -194,15 +198,12 @@ fn plainSize(value: []const u8) ?u64 {
     return null;
 }
 
-const Zero = enum { positive, any };
-
 /// Reads seconds with an optional fraction into milliseconds.
-fn duration(setting: Setting, value: []const u8, zero: Zero, why: *failure.Failure) failure.Error!u64 {
-    const least_ms: u64 = if (zero == .positive) 1 else 0;
+fn duration(setting: Setting, value: []const u8, least_ms: u64, comptime most_s: u64, why: *failure.Failure) failure.Error!u64 {
     const ms = plainDuration(value);
-    if (ms == null or ms.? < least_ms or ms.? > seconds_max * std.time.ms_per_s) {
-        const least = if (zero == .positive) "0.001" else "0";
-        return why.bad("{t} {f}: not a number of seconds from {s} to {d}", .{ setting, failure.quoted(value), least, seconds_max });
+    if (ms == null or ms.? < least_ms or ms.? > most_s * std.time.ms_per_s) {
+        const least = if (least_ms == 0) "0" else "0.001";
+        return why.bad("{t} {f}: not a number of seconds from {s} to {d}", .{ setting, failure.quoted(value), least, most_s });
     }
     return ms.?;
 }
@@ -240,7 +241,7 @@ test "command lines" {
         &.{ "--edns-size", "511" },                                 &.{ "--bind", "localhost" },                                 &.{ "--port-of-servers", "0" },
         &.{ "--attempts", "" },                                     &.{ "--hints=h", "--bulk=q", "--min-ttl=9", "--max-ttl=8" }, &.{"--nothing"},
         &.{ "--hints=h", "--bulk=q", "--bind=::1", "--ipv4-only" }, &.{"--help=x"},                                              &.{ "--hints", "" },
-        &.{ "--in-flight", "30001" },                               &.{"x"},
+        &.{ "--in-flight", "10001" },                               &.{"x"},
     }) |arguments| {
         try std.testing.expectError(error.Failed, parse(arguments, &why));
         try std.testing.expectEqual(failure.ExitCode.bad_request, why.exit_code);

@@ -32,8 +32,9 @@ pub enum BodyFault {
     TooLarge,
 }
 
-/// Longer size lines, or trailers, are not taken.
-const MAX_LINE_BYTES: usize = 16384;
+/// Longer sizes and extensions are not taken.
+const MAX_SIZE_DIGITS: usize = 16;
+const MAX_EXTENSION_BYTES: usize = 4096;
 
 /// The rest of a body that is under way.
 #[derive(Debug, Default)]
@@ -51,13 +52,13 @@ enum Rest {
 }
 
 impl Body {
-    /// A body of at most `limit` bytes of content.
-    pub fn new(framing: Framing, limit: u64) -> Result<Self, BodyFault> {
+    /// A body of at most `limit` bytes of content, and trailers of at most `trailer_limit` bytes.
+    pub fn new(framing: Framing, limit: u64, trailer_limit: usize) -> Result<Self, BodyFault> {
         let rest = match framing {
             Framing::Length(length) if length > limit => return Err(BodyFault::TooLarge),
             Framing::None | Framing::Length(0) => Rest::Nothing,
             Framing::Length(length) => Rest::Length(length),
-            Framing::Chunked => Rest::Chunks(Chunks::new(limit)),
+            Framing::Chunked => Rest::Chunks(Chunks::new(limit, trailer_limit)),
             Framing::UntilClose => Rest::UntilClose,
         };
         Ok(Self { rest })
@@ -150,17 +151,19 @@ struct Chunks {
     left: u64,
     /// How much more content is allowed.
     allowed: u64,
-    /// Of the size line, or of the last one and all trailers.
+    /// Digits of the size, or bytes of the extension, or of all trailers.
     line_bytes: usize,
+    trailer_limit: usize,
 }
 
 impl Chunks {
-    fn new(limit: u64) -> Self {
+    fn new(limit: u64, trailer_limit: usize) -> Self {
         Self {
             at: At::FirstDigit,
             left: 0,
             allowed: limit,
             line_bytes: 0,
+            trailer_limit,
         }
     }
 
@@ -188,41 +191,65 @@ impl Chunks {
     /// Takes one byte of framing; tells what must come next.
     fn step(&mut self, byte: u8) -> Result<At, BodyFault> {
         self.line_bytes += 1;
-        if self.line_bytes > MAX_LINE_BYTES {
-            return Err(BodyFault::Bad("chunk line too long"));
-        }
-        let (next, fault) = match self.at {
+        let (next, most_bytes, fault) = match self.at {
             At::FirstDigit | At::Size => return self.step_in_size(byte),
-            At::SpaceBehindSize => (after_size_space(byte), "bad chunk size"),
-            At::Extension => (in_extension(byte), "bad chunk extension"),
+            At::SpaceBehindSize => (
+                after_size_space(byte),
+                MAX_EXTENSION_BYTES,
+                "bad chunk size",
+            ),
+            At::Extension => (
+                in_extension(byte),
+                MAX_EXTENSION_BYTES,
+                "bad chunk extension",
+            ),
             At::FeedBehindSize if byte == b'\n' => return self.start_data(),
-            At::FeedBehindSize => (None, "bad chunk size"),
+            At::FeedBehindSize => (None, 0, "bad chunk size"),
             At::ReturnBehindData => (
                 (byte == b'\r').then_some(At::FeedBehindData),
+                usize::MAX,
                 "bad chunk end",
             ),
             At::FeedBehindData => {
                 self.line_bytes = 0;
-                ((byte == b'\n').then_some(At::FirstDigit), "bad chunk end")
+                (
+                    (byte == b'\n').then_some(At::FirstDigit),
+                    0,
+                    "bad chunk end",
+                )
             }
-            At::TrailerStart => (at_trailer_start(byte), "bad trailer"),
-            At::TrailerName => (in_trailer_name(byte), "bad trailer"),
-            At::TrailerValue => (in_trailer_value(byte), "bad trailer"),
-            At::FeedBehindTrailer => ((byte == b'\n').then_some(At::TrailerStart), "bad trailer"),
-            At::LastFeed => ((byte == b'\n').then_some(At::End), "bad chunk end"),
+            At::TrailerStart => (at_trailer_start(byte), self.trailer_limit, "bad trailer"),
+            At::TrailerName => (in_trailer_name(byte), self.trailer_limit, "bad trailer"),
+            At::TrailerValue => (in_trailer_value(byte), self.trailer_limit, "bad trailer"),
+            At::FeedBehindTrailer => (
+                (byte == b'\n').then_some(At::TrailerStart),
+                self.trailer_limit,
+                "bad trailer",
+            ),
+            At::LastFeed => (
+                (byte == b'\n').then_some(At::End),
+                usize::MAX,
+                "bad chunk end",
+            ),
             At::Data | At::End => {
                 unreachable!("the caller takes data as a slice and stops at the end")
             }
         };
-        next.ok_or(BodyFault::Bad(fault))
+        next.filter(|_| self.line_bytes <= most_bytes)
+            .ok_or(BodyFault::Bad(fault))
     }
 
     fn step_in_size(&mut self, byte: u8) -> Result<At, BodyFault> {
         const BAD: BodyFault = BodyFault::Bad("bad chunk size");
         if let Some(digit) = char::from(byte).to_digit(16) {
-            self.left = self.left.checked_mul(16).ok_or(BAD)? | u64::from(digit);
+            // One bit stays free, so that lengths can be added without a thought.
+            if self.line_bytes > MAX_SIZE_DIGITS || self.left >> 59 != 0 {
+                return Err(BAD);
+            }
+            self.left = self.left << 4 | u64::from(digit);
             return Ok(At::Size);
         }
+        self.line_bytes = 0;
         match byte {
             _ if self.at == At::FirstDigit => Err(BAD),
             b'\r' => Ok(At::FeedBehindSize),
@@ -233,6 +260,7 @@ impl Chunks {
     }
 
     fn start_data(&mut self) -> Result<At, BodyFault> {
+        self.line_bytes = 0;
         self.allowed = self
             .allowed
             .checked_sub(self.left)
@@ -287,6 +315,7 @@ mod tests {
     use super::*;
 
     const ANY: u64 = u64::MAX;
+    const TRAILER_BYTES: usize = 1000;
 
     /// The content and how many bytes were used, fed in pieces of a size.
     fn decoded(
@@ -295,7 +324,7 @@ mod tests {
         limit: u64,
         piece: usize,
     ) -> Result<(Vec<u8>, usize), BodyFault> {
-        let mut body = Body::new(framing, limit)?;
+        let mut body = Body::new(framing, limit, TRAILER_BYTES)?;
         let (mut content, mut used) = (Vec::new(), 0);
         for part in bytes.chunks(piece) {
             used += body.decode(part, |data| content.extend_from_slice(data))?;
@@ -352,6 +381,8 @@ mod tests {
             "5\r\r\n",
             "5\rh",
             "10000000000000000\r\n",
+            "ffffffffffffffff\r\n",
+            "00000000000000005\r\n",
             "5;a\n",
             "5;a\rb",
             "5;\0",
@@ -368,7 +399,7 @@ mod tests {
             "0\r\nX: y\rz",
             "0\r\n\r\r",
         ] {
-            let mut body = Body::new(Framing::Chunked, ANY)
+            let mut body = Body::new(Framing::Chunked, ANY, TRAILER_BYTES)
                 .expect("chunks are not too large before they come");
             assert!(
                 matches!(body.advance(bytes.as_bytes()), Err(BodyFault::Bad(_))),
@@ -379,7 +410,7 @@ mod tests {
 
     #[test]
     fn bytes_that_nobody_looked_at_count_too() {
-        let mut body = Body::new(Framing::Length(10), ANY).expect("no limit");
+        let mut body = Body::new(Framing::Length(10), ANY, TRAILER_BYTES).expect("no limit");
         body.skip(4);
         assert_eq!(
             (body.length_left(), body.advance(b"0123456789")),
@@ -390,21 +421,18 @@ mod tests {
 
     #[test]
     fn endless_lines_are_faults() {
-        for start in ["5;", "0\r\nX: "] {
-            let mut body = Body::new(Framing::Chunked, ANY)
+        for (start, fault) in [("5;", "bad chunk extension"), ("0\r\nX: ", "bad trailer")] {
+            let mut body = Body::new(Framing::Chunked, ANY, TRAILER_BYTES)
                 .expect("chunks are not too large before they come");
-            let line = format!("{start}{}", "a".repeat(MAX_LINE_BYTES));
-            assert_eq!(
-                body.advance(line.as_bytes()),
-                Err(BodyFault::Bad("chunk line too long"))
-            );
+            let line = format!("{start}{}", "a".repeat(MAX_EXTENSION_BYTES + 1));
+            assert_eq!(body.advance(line.as_bytes()), Err(BodyFault::Bad(fault)));
         }
     }
 
     #[test]
     fn large_bodies_are_refused_as_soon_as_they_are_known() {
         assert!(matches!(
-            Body::new(Framing::Length(11), 10),
+            Body::new(Framing::Length(11), 10, TRAILER_BYTES),
             Err(BodyFault::TooLarge)
         ));
         assert!(decoded(b"0123456789", Framing::Length(10), 10, 3).is_ok());

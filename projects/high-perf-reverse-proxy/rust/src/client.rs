@@ -182,7 +182,12 @@ impl Worker {
         rest: &[u8],
     ) -> Result<usize, Refusal> {
         let options = &self.shared.options;
-        let mut body = Body::new(request.framing, options.max_body_bytes).map_err(refusal_of)?;
+        let mut body = Body::new(
+            request.framing,
+            options.max_body_bytes,
+            options.max_header_bytes,
+        )
+        .map_err(refusal_of)?;
         let used = body.advance(rest).map_err(refusal_of)?;
         let client = &mut self.clients[id];
         let key = match (options.balance, &options.hash_header) {

@@ -353,25 +353,36 @@ fn read_coding(value: &[u8]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A name with an optional port, or nothing; what a URI would end or split at is not part of it.
+/// What may stand in Host: nothing, or a name, or an address in brackets, with or without a port.
 fn is_host(value: &[u8]) -> bool {
-    let name_end = match value.iter().rposition(|&byte| byte == b']') {
-        Some(last) if value[0] == b'[' => last + 1,
-        Some(_) => return false,
-        None => value
-            .iter()
-            .position(|&byte| byte == b':')
-            .unwrap_or(value.len()),
+    let (name, port) = match value {
+        [b'[', ..] => {
+            let Some(closing) = memchr(b']', value) else {
+                return false;
+            };
+            let address = &value[1..closing];
+            let is_address_byte = |byte: &u8| byte.is_ascii_hexdigit() || b":.".contains(byte);
+            if address.is_empty() || !address.iter().all(is_address_byte) {
+                return false;
+            }
+            (&b""[..], &value[closing + 1..])
+        }
+        _ => value.split_at(memchr(b':', value).unwrap_or(value.len())),
     };
-    let (name, port) = value.split_at(name_end);
+    // No comma: a list of hosts is no host.
     let is_name_byte =
-        |&byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%:[]".contains(&byte);
+        |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(byte);
     name.iter().all(is_name_byte)
         && match port {
             [] => true,
-            [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
+            [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
             _ => false,
         }
+}
+
+/// Visible ASCII without the sign of a fragment, which no client sends to a server.
+fn is_target_byte(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b'#'
 }
 
 /// Copies a head to where it goes, except for the lines that are changed on the way.
@@ -536,7 +547,9 @@ impl RequestHead {
         self.target = range.clone();
         let is_options = self.method(line) == b"OPTIONS";
         match &line[range.clone()] {
-            target if target.contains(&b'\t') => return Err(bad_request("bad request target")),
+            target if !target.iter().all(|&byte| is_target_byte(byte)) => {
+                return Err(bad_request("bad request target"));
+            }
             [b'/', ..] => {}
             b"*" if is_options => {}
             target => {
@@ -647,9 +660,9 @@ fn find_authority(target: &[u8]) -> Result<Range<usize>, Refusal> {
     let rest = &target[start..];
     let length = rest
         .iter()
-        .position(|byte| b"/?#".contains(byte))
+        .position(|byte| b"/?".contains(byte))
         .unwrap_or(rest.len());
-    if length == 0 || !is_host(&rest[..length]) {
+    if length == 0 || rest[0] == b':' || !is_host(&rest[..length]) {
         return Err(bad_request("bad Host"));
     }
     Ok(start..start + length)

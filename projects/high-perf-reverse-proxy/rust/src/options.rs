@@ -57,6 +57,7 @@ pub enum Request {
     Serve(Box<Options>),
 }
 
+const MAX_BACKENDS: usize = 256;
 const MAX_THREADS: u64 = 1024;
 const MAX_POOL_SIZE: u64 = 65_536;
 const MAX_CONNECTIONS: u64 = 1_000_000;
@@ -250,6 +251,11 @@ fn backend_list(name: &str, value: &str) -> Result<Vec<Place>> {
         if backends.iter().any(|other| other.name == backend.name) {
             return Err(refused(name, part, "given twice"));
         }
+        if backends.len() == MAX_BACKENDS {
+            return Err(bad_request(format!(
+                "{name}: more than {MAX_BACKENDS} backends"
+            )));
+        }
         backends.push(backend);
     }
     Ok(backends)
@@ -279,14 +285,14 @@ fn place(name: &str, value: &str, least_port: u16) -> Result<Place> {
             "the port is not a number from {least_port} to 65535"
         ))
     })?;
-    let found = (bare_host, number)
-        .to_socket_addrs()
-        .ok()
-        .and_then(|mut all| all.next());
-    let address = found.ok_or_else(|| bad("cannot resolve the name"))?;
+    let found = (bare_host, number).to_socket_addrs();
+    let found: Vec<SocketAddr> = found.map(Iterator::collect).unwrap_or_default();
+    let preferred = found.iter().find(|address| address.is_ipv4());
+    let address = preferred.or(found.first());
+    let address = address.ok_or_else(|| bad("cannot resolve the name"))?;
     Ok(Place {
         name: value.to_owned(),
-        address,
+        address: *address,
     })
 }
 

@@ -355,7 +355,8 @@ impl Worker {
             return Ok(false);
         }
         let framing = response.body_framing(exchange.is_to_head);
-        exchange.response = Body::new(framing, u64::MAX).map_err(body_trouble)?;
+        exchange.response =
+            Body::new(framing, u64::MAX, MAX_RESPONSE_HEAD_BYTES).map_err(body_trouble)?;
         exchange.delivery = match framing {
             Framing::UntilClose if !exchange.is_http10 => Delivery::Chunked,
             Framing::Chunked if exchange.is_http10 => Delivery::Unchunked,

@@ -457,14 +457,13 @@ pub const Client = struct {
         self.detach(.close);
         const nothing_was_sent = trouble == .refused or trouble == .connect_timeout;
         const nothing_has_come = trouble == .closed and !exchange.has_response_bytes;
-        const may_repeat = nothing_has_come and exchange.is_replayable and !exchange.body_was_sent and exchange.method.isIdempotent();
-        if (may_repeat and was_reused) {
+        const may_replay = nothing_has_come and exchange.is_replayable and exchange.method.isIdempotent();
+        if (may_replay and was_reused) {
             self.rewind();
             return self.attach(exchange.backend, .fresh);
         }
-        // The end of a reused connection may have nothing to do with the request.
-        const is_blamed = trouble != .read_timeout and !(was_reused and nothing_has_come);
-        if (is_blamed) self.blameBackend(trouble.cause());
+        if (trouble != .read_timeout) self.blameBackend(trouble.cause());
+        const may_repeat = may_replay and !exchange.body_was_sent;
         if (exchange.retries_left != 0 and (nothing_was_sent or may_repeat)) {
             if (worker.balancer.choose(exchange.key, exchange.tried, worker.now_ns)) |index| {
                 exchange.retries_left -= 1;

@@ -113,8 +113,14 @@ fn findByte(bytes: []const u8, from: usize, comptime wanted: u8) usize {
 }
 
 const is_token: [256]bool = classTable("!#$%&'*+-.^_`|~", true);
-/// A host, an address, a port. No comma: a list of hosts is no host.
-const is_host: [256]bool = classTable("-._~!$&'()*+;=%:[]", true);
+/// No comma: a list of hosts is no host.
+const is_host_name: [256]bool = classTable("-._~!$&'()*+;=%", true);
+/// Visible ASCII without the sign of a fragment, which no client sends to a server.
+const is_target: [256]bool = blk: {
+    var table: [256]bool = @splat(false);
+    for ('!'..'~' + 1) |byte| table[byte] = byte != '#';
+    break :blk table;
+};
 
 fn classTable(comptime extra: []const u8, comptime alphanumeric: bool) [256]bool {
     var table: [256]bool = @splat(false);
@@ -350,7 +356,7 @@ pub const Request = struct {
         if (method_end == 0 or bytes[method_end] != ' ') return error.BadRequestLine;
         const target_start = method_end + 1;
         var target_end = target_start;
-        while (bytes[target_end] > ' ') target_end += 1;
+        while (bytes[target_end] > ' ' or bytes[target_end] == '\t') target_end += 1;
         if (target_end == target_start or bytes[target_end] != ' ') return error.BadRequestLine;
         const is_old = try readVersion(bytes[target_end + 1 .. line_end]);
         const method: Method = .of(bytes[0..method_end]);
@@ -382,6 +388,7 @@ pub const Request = struct {
     /// Brings an absolute target into origin form.
     fn readTarget(self: *Request, bytes: []const u8) Fault!void {
         const target = self.target.of(bytes);
+        for (target) |byte| if (!is_target[byte]) return error.BadTarget;
         if (target[0] == '/') return;
         if (std.mem.eql(u8, target, "*") and self.method == .options) return;
         const scheme_bytes: u32 = if (std.ascii.startsWithIgnoreCase(target, "http://"))
@@ -392,8 +399,8 @@ pub const Request = struct {
             return error.BadTarget;
         const start = self.target.start + scheme_bytes;
         var end = start;
-        while (end < self.target.end and std.mem.findScalar(u8, "/?#", bytes[end]) == null) end += 1;
-        if (end == start or !isHost(bytes[start..end])) return error.BadHost;
+        while (end < self.target.end and bytes[end] != '/' and bytes[end] != '?') end += 1;
+        if (end == start or bytes[start] == ':' or !isHost(bytes[start..end])) return error.BadHost;
         self.authority = .{ .start = start, .end = end };
         self.target.start = end;
         if (end == self.target.end) {
@@ -470,9 +477,24 @@ fn readVersion(text: []const u8) Fault!bool {
     return if (is_version) error.UnsupportedVersion else error.BadRequestLine;
 }
 
+/// What may stand in Host: nothing, or a name, or an address in brackets, with or without a port.
 fn isHost(text: []const u8) bool {
-    for (text) |byte| if (!is_host[byte]) return false;
-    return true;
+    var name = text;
+    var port: []const u8 = "";
+    if (std.mem.startsWith(u8, text, "[")) {
+        const closing = std.mem.findScalar(u8, text, ']') orelse return false;
+        for (text[1..closing]) |byte| if (!std.ascii.isHex(byte) and byte != ':' and byte != '.') return false;
+        if (closing == 1) return false;
+        name = "";
+        port = text[closing + 1 ..];
+    } else if (std.mem.findScalar(u8, text, ':')) |colon| {
+        name = text[0..colon];
+        port = text[colon..];
+    }
+    for (name) |byte| if (!is_host_name[byte]) return false;
+    if (port.len == 0) return true;
+    for (port[1..]) |byte| if (!std.ascii.isDigit(byte)) return false;
+    return port[0] == ':' and port.len <= ":65535".len;
 }
 
 fn lastOf(lines: []const Line, field: Field) ?usize {

@@ -15,52 +15,46 @@ const server = @import("server.zig");
 const slug = "high-perf-reverse-proxy";
 
 const manual =
-    \\high-perf-reverse-proxy: pass HTTP/1.1 requests on to a pool of backends
+    \\high-perf-reverse-proxy: an HTTP/1.1 reverse proxy with pooled connections to its backends
     \\
-    \\usage: high-perf-reverse-proxy --listen HOST:PORT --backends LIST [options]
+    \\usage: high-perf-reverse-proxy --listen HOST:PORT --backends HOST:PORT[,HOST:PORT...] [options]
     \\
-    \\  --listen HOST:PORT      where clients come; port 0 is any free port
-    \\  --backends LIST         up to 256 of HOST:PORT, separated by commas; names are
-    \\                          resolved once, at the start
-    \\  --balance POLICY        round-robin (default), least-connections, or hash: the
-    \\                          client's address always goes to the same backend
-    \\  --hash-header NAME      hash this header instead of the address
-    \\  --pool-size N           idle connections kept to each backend (default 64)
-    \\  --max-connections N     clients at the same time; more get 503 (default 10000)
+    \\  --listen HOST:PORT       where clients connect; port 0 is any free port
+    \\  --backends LIST          the servers behind it, at most 256, separated by commas; names are resolved once, at start
+    \\  --balance HOW            round-robin (default), least-connections (fewest requests under way), or
+    \\                           hash (rendezvous hashing of the client's address)
+    \\  --hash-header NAME       with --balance hash: hash this request header instead, where it is present
+    \\  --pool-size N            idle connections kept per backend (default 64)
+    \\  --max-connections N      client connections; more are answered 503 (default 10000)
+    \\  --threads N              threads that do the work (default 1)
+    \\  --admin HOST:PORT        a second listener with GET /metrics (Prometheus text) and GET /health
     \\
-    \\Times, in seconds with fractions:
-    \\  --connect-timeout S     for a connection to a backend (default 1)
-    \\  --read-timeout S        between two reads from a backend (default 30)
-    \\  --idle-timeout S        for a client between two requests, or one that neither
-    \\                          sends nor takes what is due (default 60)
-    \\  --header-timeout S      for the whole head of a request (default 10)
-    \\  --drain-timeout S       for what runs when the end is asked for (default 5)
+    \\Time-outs, in seconds, fractions allowed:
+    \\  --connect-timeout S      to connect to a backend (default 1)
+    \\  --read-timeout S         between two reads from a backend (default 30)
+    \\  --idle-timeout S         for a client that sends or takes nothing (default 60)
+    \\  --header-timeout S       until a whole request head has come (default 10)
+    \\  --drain-timeout S        for requests under way after SIGTERM or SIGINT (default 5)
     \\
     \\Limits:
-    \\  --max-header-bytes N    of the head of a request; 431 or 414 beyond
-    \\                          (default 16384)
-    \\  --max-body-bytes N      of the body of a request; 413 beyond (default 0: none)
+    \\  --max-header-bytes N     request line and headers (default 16384); beyond: 431, or 414
+    \\  --max-body-bytes N       body of a request, 0 is no limit (default 0); beyond: 413
     \\
-    \\Health of backends:
-    \\  --max-fails N           failures in a row that eject a backend; 0 is never
-    \\                          (default 3)
-    \\  --fail-timeout S        how long it stays out (default 10)
-    \\  --retries N             further attempts of a request on other backends, where
-    \\                          that is safe (default 1)
-    \\  --health-path PATH      ask for this path now and then; 2xx and 3xx are good
-    \\  --health-interval S     between two checks (default 2)
-    \\  --health-timeout S      for one check (default 1)
-    \\  --rise N, --fall N      good or bad checks in a row that count (default 2, 3)
+    \\Health:
+    \\  --health-path PATH       GET this path of every backend; without it there are no active checks
+    \\  --health-interval S      between two checks of a backend (default 2)
+    \\  --health-timeout S       for one check (default 1); 2xx and 3xx are good answers
+    \\  --rise N                 good checks in a row that bring a backend back (default 2)
+    \\  --fall N                 bad checks in a row that take a backend out (default 3)
+    \\  --max-fails N            failed requests in a row that eject a backend; 0 is never (default 3)
+    \\  --fail-timeout S         how long it stays ejected (default 10)
+    \\  --retries N              tries on other backends for a request that is safe to repeat (default 1)
     \\
-    \\  --admin HOST:PORT       serve GET /metrics (Prometheus text) and GET /health
-    \\  --threads N             threads that work (default 1)
-    \\  --help, --version       print this, or the version, and stop
+    \\  --help, --version        print this, or the version, and stop
     \\
-    \\When ready it prints "admin on HOST:PORT" if asked to, then "listening on
-    \\HOST:PORT". SIGTERM and SIGINT end it when running requests are done; a second
-    \\one ends it at once.
-    \\
-    \\Exit code: 0 ended as asked, 2 bad usage or bad input, 1 the machine failed.
+    \\Prints "admin on HOST:PORT" where --admin is given, then "listening on HOST:PORT".
+    \\SIGTERM or SIGINT: accepts no more, ends idle connections, finishes what is under way; a second signal ends at once.
+    \\Exit code: 0 done, 2 bad usage or bad input, 1 the machine failed.
     \\
 ;
 

@@ -185,8 +185,8 @@ pub const Place = struct {
         }
         var found: [32]Io.net.HostName.LookupResult = undefined;
         var queue: Io.Queue(Io.net.HostName.LookupResult) = .init(&found);
-        Io.net.HostName.lookup(.{ .bytes = self.host }, io, &queue, .{ .port = self.port }) catch |err| {
-            return why.bad("{s} {f}: cannot resolve the name ({t})", .{ option, failure.quoted(self.text), err });
+        Io.net.HostName.lookup(.{ .bytes = self.host }, io, &queue, .{ .port = self.port }) catch {
+            return why.bad("{s} {f}: cannot resolve the name", .{ option, failure.quoted(self.text) });
         };
         var best: ?Io.net.IpAddress = null;
         while (queue.getOneUncancelable(io)) |result| switch (result) {
@@ -233,10 +233,10 @@ pub const Listener = struct {
 
     fn failed(option: []const u8, place: Place, errno: linux.E, why: *failure.Failure) error{Failed} {
         const cause = switch (errno) {
-            .ADDRINUSE => "address in use",
+            .ADDRINUSE => "address already in use",
             .ADDRNOTAVAIL => "cannot assign requested address",
             .ACCES => "permission denied",
-            .AFNOSUPPORT => "address family not supported",
+            .AFNOSUPPORT => "address family not supported by protocol",
             else => return why.machine("{s} {f}: cannot listen ({t})", .{ option, failure.quoted(place.text), errno }),
         };
         return why.bad("{s} {f}: {s}", .{ option, failure.quoted(place.text), cause });

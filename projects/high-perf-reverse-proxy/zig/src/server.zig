@@ -229,6 +229,7 @@ pub const Worker = struct {
             const timeout_ms = if (self.postponed.first == null) self.timers.waitMs(self.now_ns) else 0;
             const events = self.poll.wait(&storage, timeout_ms);
             self.now_ns = net.nowNs();
+            for (events) |*event| self.endIdle(event);
             for (events) |*event| self.dispatch(event);
             self.runPostponed();
             self.runTimers();
@@ -243,6 +244,14 @@ pub const Worker = struct {
         return is_done and (self.index != 0 or self.shared.followers.load(.monotonic) == 0);
     }
 
+    /// Idle connections of backends come first: one that is out of step must not get a request of the same round.
+    fn endIdle(self: *Worker, event: *const net.Poll.Event) void {
+        const source: *net.Source = @ptrFromInt(event.data.ptr);
+        if (source.kind != .upstream) return;
+        const upstream: *Upstream = @fieldParentPtr("source", source);
+        if (upstream.state == .idle) self.upstreams.onIdleEvent(upstream, event.events);
+    }
+
     fn dispatch(self: *Worker, event: *const net.Poll.Event) void {
         const source: *net.Source = @ptrFromInt(event.data.ptr);
         switch (source.kind) {
@@ -254,8 +263,7 @@ pub const Worker = struct {
                 const upstream: *Upstream = @fieldParentPtr("source", source);
                 switch (upstream.state) {
                     .connecting, .busy => upstream.client.?.onUpstreamEvent(upstream, event.events),
-                    .idle => self.upstreams.onIdleEvent(upstream, event.events),
-                    .closed => {},
+                    .idle, .closed => {},
                 }
             },
             .check => {

@@ -12,6 +12,8 @@ const MAX_LINE_BYTES: usize = 64 << 10;
 pub const MAX_QUERY_BYTES: usize = 1 << 30;
 /// Redis counts the arguments in 32 signed bits. No memory is taken for them before they come.
 const MAX_ARGUMENTS: i64 = i32::MAX as i64;
+/// What is kept of the memory for arguments after a command of very many.
+const KEPT_ARGUMENTS: usize = 4096;
 
 /// Where an argument lies in the text of its command.
 #[derive(Clone, Copy)]
@@ -97,7 +99,7 @@ fn push_argument(text: &mut Vec<u8>, spans: &mut Vec<Span>, argument: &[u8]) {
 
 /// What the parser found at the head of the input.
 pub enum Parsed {
-    /// A whole command, of so many bytes; `Parser::args` has its arguments.
+    /// A whole command, of so many bytes; its arguments are in the parser.
     Command(usize),
     /// So many bytes that ask for nothing: an empty line, a command of no arguments.
     Nothing(usize),
@@ -217,14 +219,6 @@ impl Parser {
         Parsed::Command(end + 1)
     }
 
-    /// The arguments of the command just parsed from this text.
-    pub fn args<'a>(&'a self, text: &'a [u8]) -> Args<'a> {
-        Args {
-            text: if self.is_inline { &self.unquoted } else { text },
-            spans: &self.spans,
-        }
-    }
-
     /// Bytes known to be still missing of the argument that is coming.
     pub fn missing_bytes(&self, present: usize) -> usize {
         self.bulk
@@ -233,10 +227,110 @@ impl Parser {
 
     /// Gives back what a command of very many arguments took.
     pub fn shrink(&mut self) {
-        const KEPT_ARGUMENTS: usize = 4096;
         self.spans.clear();
         self.spans.shrink_to(KEPT_ARGUMENTS);
         self.unquoted = Vec::new();
+    }
+}
+
+/// Commands that are parsed before the first of them is run, so that what they need from memory
+/// can come at the same time.
+pub const BATCH_COMMANDS: usize = 16;
+
+/// Whole commands that stand one behind the other in the input.
+#[derive(Default)]
+pub struct Batch {
+    spans: Vec<Span>,
+    commands: Vec<Placed>,
+    /// The arguments of the last one lie in the parser, which has no other place for them.
+    ends_inline: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Placed {
+    start: usize, // in the input
+    first_span: usize,
+}
+
+/// Why a batch has no more commands.
+pub enum BatchEnd {
+    /// There may be more.
+    Full,
+    Incomplete,
+    Malformed(Vec<u8>),
+}
+
+impl Batch {
+    pub fn len(&self) -> usize {
+        self.commands.len()
+    }
+
+    /// Where a command starts in the input.
+    pub fn start(&self, index: usize) -> usize {
+        self.commands[index].start
+    }
+
+    fn spans_of(&self, index: usize) -> &[Span] {
+        let next = self.commands.get(index + 1);
+        let end = next.map_or(self.spans.len(), |placed| placed.first_span);
+        &self.spans[self.commands[index].first_span..end]
+    }
+
+    /// The first argument of each command that has one: nearly always its key.
+    pub fn keys<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let framed = self.len() - usize::from(self.ends_inline);
+        (0..framed).filter_map(|index| {
+            let text = &text[self.start(index)..];
+            Args::new(text, self.spans_of(index)).get(1)
+        })
+    }
+
+    fn clear(&mut self) {
+        self.spans.clear();
+        self.spans.shrink_to(KEPT_ARGUMENTS);
+        self.commands.clear();
+        self.ends_inline = false;
+    }
+}
+
+impl Parser {
+    /// Reads the next commands; answers how many bytes they take.
+    pub fn parse_batch(&mut self, text: &[u8], batch: &mut Batch) -> (usize, BatchEnd) {
+        batch.clear();
+        let mut used = 0;
+        while batch.len() < BATCH_COMMANDS && !batch.ends_inline {
+            match self.parse(&text[used..]) {
+                Parsed::Command(length) => {
+                    batch.commands.push(Placed {
+                        start: used,
+                        first_span: batch.spans.len(),
+                    });
+                    batch.spans.extend_from_slice(&self.spans);
+                    batch.ends_inline = self.is_inline;
+                    used += length;
+                }
+                Parsed::Nothing(length) => used += length,
+                Parsed::Incomplete => return (used, BatchEnd::Incomplete),
+                Parsed::Malformed(what) => return (used, BatchEnd::Malformed(what)),
+            }
+        }
+        (used, BatchEnd::Full)
+    }
+
+    /// The arguments of a command of the batch that was just parsed from this text.
+    pub fn batch_args<'a>(&'a self, text: &'a [u8], batch: &'a Batch, index: usize) -> Args<'a> {
+        let text = if batch.ends_inline && index + 1 == batch.len() {
+            &self.unquoted
+        } else {
+            &text[batch.start(index)..]
+        };
+        Args::new(text, batch.spans_of(index))
+    }
+
+    /// Forgets an unfinished command, whose text will come again from its start.
+    pub fn forget(&mut self) {
+        self.spans.clear();
+        (self.missing, self.bulk) = (0, None);
     }
 }
 
@@ -491,32 +585,44 @@ mod tests {
     fn parse_in_pieces(input: &[u8], piece: usize) -> Vec<String> {
         let (mut found, mut parser) = (Vec::new(), Parser::default());
         let (mut text, mut fed) = (Vec::new(), 0);
+        let mut batch = Batch::default();
         loop {
-            match parser.parse(&text) {
-                Parsed::Command(length) => {
-                    let args: Vec<_> = parser
-                        .args(&text)
-                        .from(0)
-                        .map(String::from_utf8_lossy)
-                        .collect();
-                    found.push(args.join("|"));
-                    text.drain(..length);
-                }
-                Parsed::Nothing(length) => {
-                    text.drain(..length);
-                }
-                Parsed::Malformed(what) => {
+            let (used, end) = parser.parse_batch(&text, &mut batch);
+            for index in 0..batch.len() {
+                let args = parser.batch_args(&text, &batch, index);
+                let words: Vec<_> = args.from(0).map(String::from_utf8_lossy).collect();
+                found.push(words.join("|"));
+            }
+            text.drain(..used);
+            match end {
+                BatchEnd::Full => {}
+                BatchEnd::Malformed(what) => {
                     found.push(String::from_utf8_lossy(&what).into_owned());
                     return found;
                 }
-                Parsed::Incomplete if fed == input.len() => return found,
-                Parsed::Incomplete => {
+                BatchEnd::Incomplete if fed == input.len() => return found,
+                BatchEnd::Incomplete => {
                     let end = input.len().min(fed + piece);
                     text.extend_from_slice(&input[fed..end]);
                     fed = end;
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_batch_names_its_keys_and_can_be_read_again() {
+        let input =
+            b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*1\r\n$4\r\nPING\r\nget b\r\n*2\r\n$3\r\nGET\r\n$1";
+        let (mut parser, mut batch) = (Parser::default(), Batch::default());
+        let (used, _) = parser.parse_batch(input, &mut batch);
+        assert_eq!((batch.len(), batch.keys(input).count()), (3, 1));
+        assert_eq!(parser.batch_args(input, &batch, 2).at(1), b"b");
+        let (rest, end) = parser.parse_batch(&input[used..], &mut batch);
+        assert!((rest, batch.len()) == (0, 0) && matches!(end, BatchEnd::Incomplete));
+        parser.forget();
+        let (used, _) = parser.parse_batch(&input[20..], &mut batch);
+        assert_eq!((used, batch.len()), (21, 2));
     }
 
     #[test]

@@ -34,7 +34,7 @@ use crate::aof::{Log, cut_torn_tail, read_log, start_rewrite};
 use crate::commands::{Engine, Session, execute, find_command, write_lost};
 use crate::failure::{Result, escape, machine_failure, system_failure};
 use crate::options::{Address, Options};
-use crate::resp::{Args, MAX_QUERY_BYTES, Parsed, Parser, Reply};
+use crate::resp::{Args, Batch, BatchEnd, MAX_QUERY_BYTES, Parser, Reply};
 use crate::store::{Stats, Store};
 
 /// What is read from a connection at once.
@@ -361,6 +361,7 @@ struct Worker {
     engines: Engines,
     connections: Slab<Connection>,
     input: Vec<u8>,
+    batch: Batch,
     out: Reply,
     dues: Vec<Due>,
     logged: Vec<Range<usize>>, // the parts of the output that answer logged commands
@@ -400,6 +401,7 @@ impl Worker {
             engines,
             connections: Slab::new(),
             input: vec![0; INPUT_BYTES],
+            batch: Batch::default(),
             out: Reply::default(),
             dues: Vec::new(),
             logged: Vec::new(),
@@ -518,6 +520,7 @@ impl Worker {
                 &mut connection.session,
                 &mut connection.parser,
                 text,
+                &mut self.batch,
                 &mut self.out,
                 &mut self.logged,
             )
@@ -544,6 +547,7 @@ impl Worker {
                     &mut connection.session,
                     &mut connection.parser,
                     &text,
+                    &mut self.batch,
                     &mut self.out,
                     &mut self.logged,
                 )
@@ -883,6 +887,7 @@ fn run(
     session: &mut Session,
     parser: &mut Parser,
     text: &[u8],
+    batch: &mut Batch,
     out: &mut Reply,
     logged: &mut Vec<Range<usize>>,
 ) -> Ran {
@@ -890,33 +895,41 @@ fn run(
     let first = out.len();
     let mut used = 0;
     while !session.is_closing && !session.is_cut_off {
-        if out.len() - first >= OUTPUT_BYTES {
-            return Ran {
-                used,
-                is_full: true,
-            };
-        }
         let rest = &text[used..];
-        match parser.parse(rest) {
-            Parsed::Command(length) => {
-                run_one(engine, session, parser.args(rest), out, logged);
-                used += length;
+        let (length, end) = parser.parse_batch(rest, batch);
+        if batch.len() > 1 {
+            engine.store.prefetch(batch.keys(rest));
+        }
+        for index in 0..batch.len() {
+            if session.is_closing || session.is_cut_off {
+                break;
             }
-            Parsed::Nothing(length) => used += length,
-            Parsed::Incomplete => break,
-            Parsed::Malformed(what) => {
-                out.error(&what);
-                session.is_closing = true;
+            if out.len() - first >= OUTPUT_BYTES {
+                used += batch.start(index);
+                parser.forget();
+                let is_full = true;
+                return Ran { used, is_full };
+            }
+            let args = parser.batch_args(rest, batch, index);
+            run_one(engine, session, args, out, logged);
+        }
+        used += length;
+        match end {
+            BatchEnd::Full => {}
+            BatchEnd::Incomplete => break,
+            BatchEnd::Malformed(what) => {
+                if !session.is_closing {
+                    out.error(&what);
+                    session.is_closing = true;
+                }
             }
         }
     }
     if session.is_closing {
         used = text.len();
     }
-    Ran {
-        used,
-        is_full: false,
-    }
+    let is_full = false;
+    Ran { used, is_full }
 }
 
 fn run_one(

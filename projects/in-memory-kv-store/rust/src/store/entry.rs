@@ -137,6 +137,11 @@ impl Entry {
         Self::build(key, content_of(key, text), deadline, clock)
     }
 
+    /// Where the block is; nothing of it is read.
+    pub fn address(&self) -> *const u8 {
+        self.0.as_ptr().cast_const().cast()
+    }
+
     pub fn with_object(key: &[u8], object: Object, deadline: Option<Deadline>, clock: u32) -> Self {
         Self::build(key, Content::Object(object), deadline, clock)
     }

@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 
 use foldhash::quality::RandomState;
 
-use crate::memory::footprint;
+use crate::memory::{footprint, prefetch};
 
 /// What has a key: the text that is hashed and compared.
 pub trait Keyed {
@@ -165,6 +165,24 @@ impl<T: Keyed> Table<T> {
 
     fn head_mut(&mut self, bucket: usize) -> &mut Bucket<T> {
         &mut self.chunks[bucket / CHUNK_BUCKETS][bucket % CHUNK_BUCKETS].0
+    }
+
+    /// Brings the bucket of a hash into the cache.
+    pub fn prefetch(&self, hash: u64) {
+        if self.len > 0 {
+            prefetch(std::ptr::from_ref(self.head(self.bucket_of(hash))).cast());
+        }
+    }
+
+    /// The item that is probably the one of a hash; only the bucket was looked at.
+    pub fn likely(&self, hash: u64) -> Option<&T> {
+        if self.len == 0 {
+            return None;
+        }
+        let bucket = self.head(self.bucket_of(hash));
+        let candidates = bucket.candidates(tag_of(hash));
+        let slot = candidates.trailing_zeros() / 8;
+        bucket.slots.get(slot as usize)?.as_ref()
     }
 
     pub fn locate(&self, hash: u64, key: &[u8]) -> Option<Position> {
