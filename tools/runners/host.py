@@ -35,6 +35,7 @@ from tools.launcher import (
 )
 from tools.model import Limits
 from tools.process import check, run
+from tools.runners import loopback
 from tools.runners.base import Isolation, Places, Program, Run, Source, Start, Workshop
 
 PADDING_NAME = "DEADHEAT_PAD"
@@ -97,10 +98,11 @@ def cores_beside() -> list[int]:
 
 @cache
 def _offline() -> tuple[str, ...]:
-    """The command in front of a build step that cuts the network off, where the kernel lets us."""
+    """The command in front of a build step that leaves it loopback only, where the kernel lets us."""
     for words in (("unshare", "--net"), ("unshare", "--map-root-user", "--net")):
-        if shutil.which(words[0]) and run([*words, "true"]).returncode == 0:
-            return words
+        prefix = (*words, sys.executable, "-I", loopback.__file__)
+        if shutil.which(words[0]) and run([*prefix, "true"]).returncode == 0:
+            return prefix
     return ()
 
 
