@@ -121,9 +121,7 @@ class Chat:
         except OSError:
             content = b""
         if not content:
-            self.leave(client)
-            self.events.unregister(client.connection)
-            client.connection.close()
+            self.end(client)
             return
         client.input += content
         if not client.upgraded and b"\r\n\r\n" in client.input:
@@ -131,6 +129,15 @@ class Chat:
         for opcode, payload in client.frames() if client.upgraded else ():
             if opcode == TEXT:
                 self.said(client, json.loads(payload))
+            elif opcode == CLOSE:
+                self.end(client)
+                return
+
+    def end(self, client: Client) -> None:
+        """No longer there: the server closes first."""
+        self.leave(client)
+        self.events.unregister(client.connection)
+        client.connection.close()
 
     def upgrade(self, client: Client) -> None:
         """The answer to the upgrade."""
