@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests import bad_chats
-from tools import checks, flow, result, runners, soak_tables, stats, validate, wording
+from tools import checks, flow, result, runners, soak_tables, validate, wording
 from tools.files import atomic_write
 from tools.measure import Progress
 from tools.record import SOAK, Result
@@ -22,37 +22,27 @@ FAULTS = {
     "cuts": ("run-failed", "closed by the server: 1011 so sorry"),
 }
 RUNNERS = ["host", pytest.param("docker", marks=pytest.mark.docker)]
+SOAK_SECONDS = 5
 
 
 def _quiet(_: Progress) -> None:
     """No progress line."""
 
 
-@pytest.fixture(scope="module", params=RUNNERS)
-def outcome(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """One benchmark of all bad chats."""
-    runner, _ = runners.choose(request.param)
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """One benchmark: all chats in the first case, the good one in the others."""
     project = bad_chats.make(tmp_path_factory.mktemp("projects"), list(FAULTS))
-    options = flow.Options(cases=("steady",), rounds=1, budget_seconds=120, seed=1)
-    return flow.bench(project, runner, options, lambda _: None, _quiet)
-
-
-@pytest.fixture(scope="module", params=RUNNERS)
-def scenarios(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """One benchmark of the good chat in all cases."""
-    runner, _ = runners.choose(request.param)
-    project = bad_chats.make(tmp_path_factory.mktemp("projects"), [])
     options = flow.Options(rounds=1, budget_seconds=120, seed=1)
-    return flow.bench(project, runner, options, lambda _: None, _quiet)
+    return flow.bench(project, runners.choose("host")[0], options, lambda _: None, _quiet)
 
 
 @pytest.fixture(scope="module", params=RUNNERS)
 def soaked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """One short soak of a good server and one that leaks."""
+    """One short soak of a good server, one that leaks and one that dies."""
     runner, _ = runners.choose(request.param)
     project = bad_chats.make(tmp_path_factory.mktemp("projects"), ["leaks", "dies"])
-    options = flow.Options(soak=True, seed=1)
-    return flow.bench(project, runner, options, lambda _: None, _quiet)
+    return flow.bench(project, runner, flow.Options(soak=True, seed=1), lambda _: None, _quiet)
 
 
 def stored(content: dict[str, Any], folder: Path) -> Result:
@@ -71,37 +61,37 @@ def test_fault_is_a_recorded_state(outcome: dict[str, Any], fault: str) -> None:
     assert words in found["reason"], found
 
 
+@pytest.mark.parametrize("case", [0, 1], ids=["steady", "churn"])
 @pytest.mark.parametrize("arm", ["good", "good-null"])
-def test_good_lane_is_measured(outcome: dict[str, Any], scenarios: dict[str, Any], arm: str) -> None:
+def test_good_lane_is_measured(outcome: dict[str, Any], case: int, arm: str) -> None:
     """Users who stay and users who come and go; on a busy machine the generator may say that it was late."""
-    for case in [*outcome["cases"], *scenarios["cases"][:2]]:
-        found = case["states"][arm]
-        assert found["state"] == "measured" or found["reason"].startswith("load invalid: the generator"), found
+    found = outcome["cases"][case]["states"][arm]
+    assert found["state"] == "measured" or found["reason"].startswith("load invalid: the generator"), found
 
 
 def test_deliveries_are_counted_exactly(outcome: dict[str, Any]) -> None:
-    """Five users with twenty messages a second each: a hundred messages, each to four others."""
+    """Five users with ten messages each: fifty messages, each to four others."""
     samples = outcome["cases"][0]["samples"]
     index = samples["arm"].index("good")
-    assert [samples[name][index] for name in ("messages", "offered", "items", "connects")] == [100, 400, 400, 5]
+    assert [samples[name][index] for name in ("messages", "offered", "items", "connects")] == [50, 200, 200, 5]
 
 
-def test_more_than_it_can_do_is_still_measured(scenarios: dict[str, Any]) -> None:
+def test_more_than_it_can_do_is_still_measured(outcome: dict[str, Any]) -> None:
     """A step that is too much is marked, and the deliveries a second count."""
-    case = scenarios["cases"][2]
+    case = outcome["cases"][2]
     index = case["samples"]["arm"].index("good")
     assert case["states"]["good"]["state"] == "measured", case["states"]
     assert "saturated" in case["samples"]["flags"][index]
-    assert 0 < case["samples"]["items"][index] < case["samples"]["offered"][index]
+    assert 0 < case["samples"]["items"][index] <= case["samples"]["offered"][index]
     assert case["metric"] == "ns_per_item"
 
 
-def test_the_result_is_valid_and_says_what_the_users_did(scenarios: dict[str, Any], tmp_path: Path) -> None:
+def test_the_result_is_valid_and_says_what_the_users_did(outcome: dict[str, Any], tmp_path: Path) -> None:
     """Schema and cross checks accept the file; the plan of each case is in it."""
-    steady, churn, _ = stored(scenarios, tmp_path).cases
+    steady, churn, _ = stored(outcome, tmp_path).cases
     assert steady.load is not None
     assert steady.load.by_the_clock
-    words = "rooms, 5 users with 20 messages/s each, texts of 80 bytes, 1 s a run"
+    words = "rooms, 5 users with 20 messages/s each, texts of 80 bytes, 0.5 s a run"
     assert wording.work(steady, "deliveries") == words
     assert "5 users who stay 0.4 s with" in wording.work(churn, "deliveries")
     assert steady.soak is None
@@ -114,22 +104,21 @@ def test_a_soak_has_a_row_a_second(soaked: dict[str, Any], tmp_path: Path) -> No
     case = found.cases[0]
     assert case.soak is not None
     series = case.soak.series["good"]
-    assert list(series.t_s) == list(range(1, 17))
+    assert list(series.t_s) == list(range(1, SOAK_SECONDS + 1))
     assert set(series.users) == {5}
-    assert abs(sum(series.delivered_per_second) - 16 * 400) <= 40
+    assert abs(sum(series.delivered_per_second) - SOAK_SECONDS * 400) <= 40
     assert min(series.rss_bytes) > 1 << 20
     assert min(series.fds) >= 8
     assert 0 < max(series.cpu_share) <= 1.1
 
 
-def test_a_leak_is_found_and_its_absence_too(soaked: dict[str, Any], tmp_path: Path) -> None:
+def test_a_leak_is_seen_and_its_absence_too(soaked: dict[str, Any], tmp_path: Path) -> None:
     """The server that keeps 100 kB for every message grows; the good one does not."""
     case = stored(soaked, tmp_path).cases[0]
     assert case.soak is not None
-    points = {arm: (one.t_s, one.rss_bytes) for arm, one in case.soak.series.items()}
-    slopes = {arm: stats.theil_sen(t[8:], rss[8:], 0.05) for arm, (t, rss) in points.items()}
-    assert slopes["leaks"].low * 60 > 1 << 20
-    assert slopes["good"].low <= 0
+    grown = {arm: one.rss_bytes[-1] - one.rss_bytes[0] for arm, one in case.soak.series.items()}
+    assert grown["leaks"] > (SOAK_SECONDS - 2) * 100 * 100_000
+    assert grown["good"] < 10 << 20
 
 
 def test_a_server_that_dies_in_a_soak_has_its_state(soaked: dict[str, Any], tmp_path: Path) -> None:

@@ -132,6 +132,7 @@ PLANS = [
     ("{tool: rooms, protocol: websocket, script: s, rate: 5}", "says how many users there are"),
     ("{tool: rooms, protocol: http, script: s}", "speaks websocket"),
     ("{tool: pace, protocol: websocket, script: s}", "speaks websocket"),
+    ("{tool: pace, protocol: http, script: s, scripts: {p: {protocol: websocket, script: s}}}", "speaks websocket"),
     ("{tool: pace, protocol: http, script: s, saturates: true}", "saturates"),
     ("{tool: pace, protocol: http, script: s}, soak: {seconds: 60}", "can be soaked"),
 ]

@@ -256,7 +256,8 @@ def _plan_problems(case: CommentedMap) -> Iterator[str]:
     planned = load.get("tool") == "rooms"
     if planned and {"rate", "prepare", "connections", "pipeline"} & load.keys():
         yield "the plan of `rooms` says how many users there are and what they do"
-    if planned != (load.get("protocol") == "websocket"):
+    protocols = [one.get("protocol") for one in (load, *load.get("scripts", {}).values())]
+    if any(planned != (protocol == "websocket") for protocol in protocols):
         yield "`rooms` speaks websocket, and nothing else does"
     if "saturates" in load and not planned:
         yield "only a plan of `rooms` saturates"

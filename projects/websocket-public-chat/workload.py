@@ -3,9 +3,11 @@
     python workload.py --workload bench --seed 2 --size '{"divisor": 1}' --out DIR
 
 steady.json            100 users, a message a second each
+idle.json              1,000 users, of whom one says something each second
 burst.json             from nobody to 1,000 users, a message in ten seconds each
 churn.json             200 users who stay two seconds, a message a second each
 saturation-N.json      N users (200, 500, 1,000), five messages a second each
+NAME-broadcast.json    the same for peers that only pass texts on; a text is as long as the chat's message around it
 
 The divisor makes rooms smaller (at least two users). Nothing is random: a seed changes nothing.
 """
@@ -17,7 +19,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-PAYLOAD_BYTES = 128
+TEXT_BYTES = 128
+MESSAGE_BYTES = 210
+"""The chat's message to a member, with room, nick and number of a run."""
 SATURATION = (200, 500, 1000)
 
 
@@ -29,7 +33,7 @@ class Plan:
     rate: float
     session_seconds: float | None = None
 
-    def content(self, name: str, divisor: int) -> str:
+    def content(self, name: str, divisor: int, protocol: str, payload_bytes: int) -> str:
         """Return the file."""
         users = [count and max(2, count // divisor) for count in self.users]
         phase = {
@@ -39,12 +43,19 @@ class Plan:
             "rate": self.rate,
             "session_seconds": self.session_seconds,
         }
-        plan = {"path": "/chat", "room": "bench", "payload_bytes": PAYLOAD_BYTES, "phases": [phase]}
+        plan = {
+            "protocol": protocol,
+            "path": "/chat",
+            "room": "bench",
+            "payload_bytes": payload_bytes,
+            "phases": [phase],
+        }
         return json.dumps(plan, indent=1) + "\n"
 
 
 PLANS = {
     "steady": Plan((100, 100), 1.0),
+    "idle": Plan((1000, 1000), 0.001),
     "burst": Plan((0, 1000), 0.1),
     "churn": Plan((200, 200), 1.0, 2.0),
     **{f"saturation-{users}": Plan((users, users), 5.0) for users in SATURATION},
@@ -61,7 +72,10 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     for name, plan in PLANS.items():
-        (options.out / f"{name}.json").write_text(plan.content(name, options.size["divisor"]), encoding="utf-8")
+        divisor = options.size["divisor"]
+        chat, broadcast = options.out / f"{name}.json", options.out / f"{name}-broadcast.json"
+        chat.write_text(plan.content(name, divisor, "chat", TEXT_BYTES), encoding="utf-8")
+        broadcast.write_text(plan.content(name, divisor, "broadcast", MESSAGE_BYTES), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -37,23 +37,26 @@ cases:
     args: []
     workloads: [verify, bench]
     load: &load
-      {tool: rooms, protocol: websocket, script: "{data}/steady.json", settle_seconds: 0.2, measure_seconds: 1}
-    soak: {seconds: 16}
+      {tool: rooms, protocol: websocket, script: "{data}/steady.json", settle_seconds: 0.2, measure_seconds: 0.5}
+    soak: {seconds: 5}
   - name: churn
     title: users who come and go
     args: []
     workloads: [verify, bench]
-    load: {<<: *load, script: "{data}/churn.json"}
+    without: &faults {%(faults)s}
+    load: {<<: *load, script: "{data}/churn.json", measure_seconds: 1}
   - name: saturation
     title: more than it can do
     args: []
     workloads: [verify, bench]
-    load: {<<: *load, script: "{data}/saturation.json", saturates: true}
+    without: *faults
+    load: {<<: *load, script: "{data}/saturation.json", settle_seconds: 0, saturates: true}
 bad_inputs:
   - {name: bad-address, args: ["--listen", "nowhere"], stderr: "nowhere"}
 limits: {memory_bytes: 536870912, timeout_seconds: 30, processes: 32, nofile: 256}
 """
 LANE = "  %s: {language: python, parity: {library: own, threads: 1}}"
+EXCUSE = "%s: shown in the first case"
 WORKLOAD = """\
 import argparse, json, pathlib
 p = argparse.ArgumentParser()
@@ -88,5 +91,7 @@ def make(root: Path, faults: list[str]) -> Project:
         (folder / lane / "main.py").write_text(code)
     (folder / "workload.py").write_text(WORKLOAD)
     (folder / "oracle.py").write_text(ORACLE)
-    (folder / "project.yaml").write_text(PROJECT % {"lanes": "\n".join(LANE % lane for lane in lanes)})
+    (folder / "project.yaml").write_text(
+        PROJECT % {"lanes": "\n".join(LANE % lane for lane in lanes), "faults": ", ".join(map(EXCUSE.__mod__, faults))}
+    )
     return load(folder / "project.yaml")

@@ -28,7 +28,7 @@ def command(asked: Asked) -> tuple[str, ...]:
 
 
 def once(asked: Asked) -> tuple[str, ...]:
-    """A few users for a second: is everything right?"""
+    """A few users for a moment: is everything right?"""
     return (*_common(asked), "--once", "--grace", str(ONCE_GRACE_SECONDS))
 
 

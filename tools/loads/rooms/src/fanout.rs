@@ -17,6 +17,8 @@ const LISTENER: Token = Token(usize::MAX);
 const EVENTS: usize = 1024;
 const FAULTY: u64 = 7; // every so many messages
 const INPUT_BYTES: usize = 1 << 16;
+const BROADCAST: &[u8] = b"?room="; // in the path of who only wants texts
+const NOBODY: usize = usize::MAX;
 
 /// What the server does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +58,7 @@ struct Client {
     output: Vec<u8>,
     written: usize,
     upgraded: bool,
+    broadcast: bool,
     nick: Option<Vec<u8>>,
     leaves: bool,
     waits: bool,
@@ -116,6 +119,7 @@ impl Server {
                         output: Vec::new(),
                         written: 0,
                         upgraded: false,
+                        broadcast: false,
                         nick: None,
                         leaves: false,
                         waits: false,
@@ -165,6 +169,10 @@ impl Server {
             let Some(end) = input.windows(4).position(|window| window == b"\r\n\r\n") else { return 0 };
             let accept = frame::ACCEPT;
             client.upgraded = true;
+            if input[..end].windows(BROADCAST.len()).any(|window| window == BROADCAST) {
+                (client.broadcast, client.nick) = (true, Some(Vec::new()));
+                self.members += 1;
+            }
             client.output.extend_from_slice(
                 format!(
                     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -177,8 +185,10 @@ impl Server {
         while let Found::Whole(head) = frame::read(&input[at..]) {
             let payload = &mut input[at + head.start..at + head.end];
             frame::unmask(payload, head.mask.unwrap_or_default());
-            if head.opcode == frame::TEXT {
-                self.request(index, payload);
+            match head.opcode {
+                frame::TEXT => self.request(index, payload),
+                frame::CLOSE => self.close(index, payload),
+                _ => {}
             }
             at += head.end;
         }
@@ -186,7 +196,12 @@ impl Server {
     }
 
     fn request(&mut self, index: usize, payload: &[u8]) {
-        if let Some(rest) = payload.strip_prefix(br#"{"type":"chat","id":"#) {
+        if self.clients[index].as_ref().is_some_and(|client| client.broadcast) {
+            self.seq += 1;
+            let mut whole = Vec::new();
+            frame::push(frame::TEXT, payload, None, &mut whole);
+            self.spread(NOBODY, whole);
+        } else if let Some(rest) = payload.strip_prefix(br#"{"type":"chat","id":"#) {
             self.chat(index, rest);
         } else if let Some(rest) = payload.strip_prefix(br#"{"type":"join","room":""#) {
             self.join(index, rest);
@@ -199,6 +214,15 @@ impl Server {
             frame::push(frame::CLOSE, &1000_u16.to_be_bytes(), None, &mut client.output);
             self.gone(was_member);
         }
+    }
+
+    /// Who only wants texts ends the conversation; of the others the server does.
+    fn close(&mut self, index: usize, payload: &[u8]) {
+        let Some(client) = self.clients[index].as_mut().filter(|client| client.broadcast) else { return };
+        let was_member = client.nick.take().is_some();
+        client.leaves = true;
+        frame::push(frame::CLOSE, payload, None, &mut client.output);
+        self.gone(was_member);
     }
 
     fn join(&mut self, index: usize, rest: &[u8]) {

@@ -123,6 +123,14 @@ impl Ledger {
         (known && self.number(index, seq)).then(|| &self.messages[index])
     }
 
+    /// The number of a text that came without one: its place in the order in which texts were first seen by anybody.
+    pub fn place(&mut self, text: Text) -> Option<u64> {
+        let index = text.index as usize;
+        let message = self.messages.get(index).filter(|message| message.text == text)?;
+        let seq = if message.seq == 0 { self.highest + 1 } else { message.seq };
+        self.number(index, seq).then_some(seq)
+    }
+
     /// One message has one number, and the other way round.
     fn number(&mut self, index: usize, seq: u64) -> bool {
         if seq == 0 || seq > self.messages.len() as u64 {
@@ -273,6 +281,16 @@ mod tests {
         two.offer(text(2), 30, 2);
         assert!(!two.answer(2, 7, Some(3), 31), "of another sender");
         assert!(!two.answer(2, 0, Some(1), 31), "the number is taken");
+    }
+
+    #[test]
+    fn without_numbers_the_order_of_arrival_counts() {
+        let mut two = Ledger::default();
+        two.offer(text(0), 10, 2);
+        two.offer(text(1), 20, 2);
+        assert_eq!([two.place(text(1)), two.place(text(0)), two.place(text(1))], [Some(1), Some(2), Some(1)]);
+        assert_eq!(two.place(Text { due_ns: 9, ..text(0) }), None);
+        assert_eq!((two.highest(), two.place(text(2))), (2, None));
     }
 
     #[test]

@@ -4,10 +4,10 @@
 //!        rooms --fanout HOST:PORT [--fault loses|doubles|swaps|garbles]
 //!
 //!   --target       where the server listens
-//!   --plan         JSON: path, room, `payload_bytes` of a text, and phases (name, seconds, users [from, to], rate in
-//!                  messages a second of each user, `session_seconds` or null)
+//!   --plan         JSON: `protocol` (chat, or broadcast), path, room, `payload_bytes` of a text, and phases (name,
+//!                  seconds, users [from, to], rate in messages a second of each user, `session_seconds` or null)
 //!   --seconds      stretch or shrink the phases to so many seconds in all
-//!   --once         a few users of the first phase for a second: only to see whether everything is right
+//!   --once         a few users of the first phase for a moment: only to see whether everything is right
 //!   --grace        how long to wait for the last replies (default 2)
 //!   --fanout       no load: the plainest server that can be, to find the ceiling of this generator, and with a fault
 //!                  to see that it finds one
@@ -20,6 +20,9 @@
 //! A text carries its sender, the sender's count, its place among all messages and the time when it was due. So every
 //! receiver can tell whether it is the right text, came once, and in the order of the room. An accepted message must
 //! reach every other member; for those that were just joining or leaving it may (two bounds are reported).
+//!
+//! With `broadcast` a text goes as it is to everybody who is connected to path?room=..., and comes back to its sender:
+//! that is the answer. Without numbers of the server, the order in which anybody first saw the texts counts.
 //!
 //! One line of JSON on stdout. Exit code 0 whenever the load ran, even if the server failed; 2 for bad usage; 1 when
 //! no user could join. One thread, epoll and a timerfd.

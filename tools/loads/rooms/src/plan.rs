@@ -8,12 +8,26 @@ const SECONDS_MAX: f64 = 1e6;
 const SESSION_MIN_SECONDS: f64 = 0.1;
 const ROOM_BYTES_MAX: usize = 40; // a room of a run has a suffix of its own, and 64 bytes in all
 const ONCE_USERS: usize = 16;
-const ONCE_RATE: f64 = 4.0;
+const ONCE_SECONDS: f64 = 0.5;
+const ONCE_RATE: f64 = 8.0;
+
+/// How users and server speak.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// The public chat: users join and leave a room, every message is answered and has a number.
+    #[default]
+    Chat,
+    /// Publish and subscribe: a text goes as it is to everybody who is connected, its sender too.
+    Broadcast,
+}
 
 /// Everything that the users do.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
+    #[serde(default)]
+    pub protocol: Protocol,
     pub path: String,
     pub room: String,
     /// Bytes of each text.
@@ -89,12 +103,12 @@ impl Plan {
         self
     }
 
-    /// A second of a few users.
+    /// A moment of a few users.
     pub fn once(mut self) -> Self {
         let users = self.users_max().min(ONCE_USERS);
         self.phases = vec![Phase {
             name: "once".into(),
-            seconds: 1.0,
+            seconds: ONCE_SECONDS,
             users: [users; 2],
             rate: ONCE_RATE,
             session_seconds: None,
@@ -232,7 +246,8 @@ pub mod tests {
     /// A plan of one phase.
     pub fn plan(seconds: f64, users: [usize; 2], rate: f64, session_seconds: Option<f64>) -> Plan {
         let phases = vec![Phase { name: "one".into(), seconds, users, rate, session_seconds }];
-        Plan { path: "/chat".into(), room: "bench".into(), payload_bytes: 128, phases }
+        let protocol = Protocol::Chat;
+        Plan { protocol, path: "/chat".into(), room: "bench".into(), payload_bytes: 128, phases }
     }
 
     #[test]
@@ -240,6 +255,8 @@ pub mod tests {
         let text = r#"{"path":"/chat","room":"bench","payload_bytes":128,"phases":
             [{"name":"one","seconds":5,"users":[100,100],"rate":1.0,"session_seconds":null}]}"#;
         assert_eq!(Plan::parse(text), Ok(plan(5.0, [100, 100], 1.0, None)));
+        let other = text.replacen('{', "{\"protocol\":\"broadcast\",", 1);
+        assert_eq!(Plan::parse(&other).map(|plan| plan.protocol), Ok(Protocol::Broadcast));
     }
 
     #[test]

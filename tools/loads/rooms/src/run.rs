@@ -13,7 +13,7 @@ use crate::clock::{Timer, cpu_ns, now_ns};
 use crate::frame::{self, FRAME_BYTES_MAX, Found, Head};
 use crate::ledger::{Ledger, Owed};
 use crate::message::{self, Text, Told};
-use crate::plan::{Due, Plan, Sends, Step};
+use crate::plan::{Due, Plan, Protocol, Sends, Step};
 use crate::report::{self, Counts, Second, Span};
 use crate::session::{Session, State, Taken};
 use crate::stream::Arrival;
@@ -29,6 +29,7 @@ const ERRORS_MAX: u64 = 1_000; // a server that only fails is not asked for ever
 const BUFFER_BYTES: usize = 4 * FRAME_BYTES_MAX;
 const SEEN: usize = 4096; // frames that are known to be right, kept to compare the copies of other receivers with
 const SECOND_NS: u64 = 1_000_000_000;
+const NORMAL: u16 = 1000; // why a conversation was closed
 
 /// Run a plan against a server; the line to print.
 pub fn run(target: SocketAddr, plan: &Plan, grace: Duration) -> Result<String, Problem> {
@@ -64,6 +65,7 @@ struct Load<'a> {
     plan: &'a Plan,
     target: SocketAddr,
     room: Vec<u8>,
+    upgrade: Vec<u8>,
     poll: Poll,
     timer: Timer,
     sessions: Vec<Session>,
@@ -92,10 +94,16 @@ impl<'a> Load<'a> {
         let poll = Poll::new()?;
         let timer = Timer::new()?;
         poll.registry().register(&mut SourceFd(&timer.fd()), TIMER, Interest::READABLE)?;
+        let room = format!("{}-{:x}", plan.room, now_ns()); // nobody of an earlier run is in it
+        let path = match plan.protocol {
+            Protocol::Chat => plan.path.clone(),
+            Protocol::Broadcast => format!("{}?room={room}", plan.path),
+        };
         Ok(Self {
             plan,
             target,
-            room: format!("{}-{:x}", plan.room, now_ns()).into_bytes(), // nobody of an earlier run is in it
+            upgrade: frame::upgrade(&path, &target.to_string()),
+            room: room.into_bytes(),
             poll,
             timer,
             sessions: Vec::new(),
@@ -284,7 +292,10 @@ impl<'a> Load<'a> {
         let session = &mut self.sessions[index];
         session.state = State::Leaving;
         session.times.leave_sent_ns = now;
-        session.push_frame(frame::TEXT, message::LEAVE);
+        match self.plan.protocol {
+            Protocol::Chat => session.push_frame(frame::TEXT, message::LEAVE),
+            Protocol::Broadcast => session.push_frame(frame::CLOSE, &NORMAL.to_be_bytes()),
+        }
         self.members -= 1;
         self.flush(index);
     }
@@ -300,7 +311,10 @@ impl<'a> Load<'a> {
         let text = Text { sender: session.number, number: session.sent, index: self.ledger.next_index(), due_ns };
         session.sent += 1;
         self.scratch.clear();
-        message::chat(&text, self.plan.payload_bytes, &mut self.scratch);
+        match self.plan.protocol {
+            Protocol::Chat => message::chat(&text, self.plan.payload_bytes, &mut self.scratch),
+            Protocol::Broadcast => text.write(self.plan.payload_bytes, &mut self.scratch),
+        }
         session.push_frame(frame::TEXT, &self.scratch);
         self.ledger.offer(text, sent_ns, self.members - 1);
         self.counts.lag.saturating_record((sent_ns - due_ns).max(1));
@@ -371,7 +385,10 @@ impl<'a> Load<'a> {
             Ok(false) => {}
             Ok(true) => {
                 session.state = State::Upgrading;
-                session.push(&frame::upgrade(&self.plan.path, &self.target.to_string()));
+                session.push(&self.upgrade);
+                if self.plan.protocol == Protocol::Broadcast {
+                    session.times.join_sent_ns = now_ns();
+                }
                 self.flush(index);
             }
             Err(error) => self.fail(index, &format!("connecting: {error}")),
@@ -447,6 +464,9 @@ impl<'a> Load<'a> {
     fn join(&mut self, index: usize, now: u64) {
         let session = &mut self.sessions[index];
         session.state = State::Joining;
+        if self.plan.protocol == Protocol::Broadcast {
+            return self.joined(index, now); // who is connected is in the room
+        }
         session.times.join_sent_ns = now;
         let number = session.number;
         session.push_frame(frame::TEXT, &message::join(&self.room, number));
@@ -474,6 +494,9 @@ impl<'a> Load<'a> {
         if seen.payload == payload && seen.sender != session.number {
             let (seq, due_ns) = (seen.seq, seen.due_ns);
             return self.delivered(index, seq, due_ns, now);
+        }
+        if self.plan.protocol == Protocol::Broadcast {
+            return self.shared(index, payload, now);
         }
         match Told::read(payload, &self.room) {
             Some(Told::Chat { nick, seq, text }) => self.heard(index, payload, nick, seq, text, now),
@@ -526,11 +549,28 @@ impl<'a> Load<'a> {
         let Some(text) = known.filter(|read| self.ledger.arrived(*read, seq).is_some()) else {
             return self.corrupted(|| format!("a message that nobody sent, or to its own sender, number {seq}"));
         };
+        self.remember(seq, &text, payload);
+        self.delivered(index, seq, text.due_ns, now);
+    }
+
+    /// A text as it is: of somebody else it is a delivery, the own one is the answer.
+    fn shared(&mut self, index: usize, payload: &[u8], now: u64) {
+        let known = Text::read(payload).filter(|_| payload.len() == self.plan.payload_bytes);
+        let Some((text, seq)) = known.and_then(|text| Some((text, self.ledger.place(text)?))) else {
+            return self.corrupted(|| "a text that nobody sent".into());
+        };
+        if text.sender == self.sessions[index].number {
+            return self.answered(index, text.index.into(), Some(seq), now);
+        }
+        self.remember(seq, &text, payload);
+        self.delivered(index, seq, text.due_ns, now);
+    }
+
+    fn remember(&mut self, seq: u64, text: &Text, payload: &[u8]) {
         let place = &mut self.seen[seq as usize % SEEN];
         (place.seq, place.sender, place.due_ns) = (seq, text.sender, text.due_ns);
         place.payload.clear();
         place.payload.extend_from_slice(payload);
-        self.delivered(index, seq, text.due_ns, now);
     }
 
     fn delivered(&mut self, index: usize, seq: u64, due_ns: u64, now: u64) {
@@ -565,10 +605,20 @@ impl<'a> Load<'a> {
     fn closed(&mut self, index: usize, payload: &[u8]) {
         let code = payload.first_chunk::<2>().map_or(1005, |bytes| u16::from_be_bytes(*bytes));
         let session = &mut self.sessions[index];
-        if session.state == State::Leaving && code == 1000 && session.times.gone_ns != u64::MAX {
-            session.state = State::Closing;
-            session.push_frame(frame::CLOSE, payload);
-            return self.flush(index);
+        if session.state == State::Leaving && code == NORMAL {
+            match self.plan.protocol {
+                Protocol::Chat if session.times.gone_ns == u64::MAX => {} // it did not say `left`
+                Protocol::Chat => {
+                    session.state = State::Closing;
+                    session.push_frame(frame::CLOSE, payload);
+                    return self.flush(index);
+                }
+                Protocol::Broadcast => {
+                    session.state = State::Closing;
+                    session.times.gone_ns = now_ns();
+                    return;
+                }
+            }
         }
         let reason = String::from_utf8_lossy(payload.get(2..).unwrap_or_default()).into_owned();
         self.fail(index, &format!("closed by the server: {code} {reason}"));
@@ -662,6 +712,22 @@ mod tests {
             let found = found(&plan(0.5, [4, 4], 20.0, None), fault);
             assert!(number(&found, name) > 0, "{fault:?}: {found}");
             assert!(found["first_error"].as_str().expect("words").contains(words), "{fault:?}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_only_broadcasts_is_held_to_the_same() {
+        let broadcast = |plan: Plan| Plan { protocol: Protocol::Broadcast, ..plan };
+        let right = found(&broadcast(plan(1.0, [5, 5], 20.0, None)), Fault::None);
+        assert_eq!((number(&right, "accepted"), number(&right, "delivered")), (100, 400));
+        for plan in [plan(1.0, [0, 20], 5.0, None), plan(1.0, [20, 2], 5.0, None), plan(1.0, [9, 9], 5.0, Some(0.3))] {
+            let found = found(&broadcast(plan), Fault::None);
+            let wrong = ["missing", "unanswered", "duplicated", "misordered", "corrupted", "connect_failures", "cut"];
+            assert_eq!(wrong.map(|name| number(&found, name)), [0; 7], "{found}");
+        }
+        for (fault, name) in [(Fault::Loses, "unanswered"), (Fault::Doubles, "duplicated"), (Fault::Garbles, "corrupted")] {
+            let found = found(&broadcast(plan(0.5, [4, 4], 20.0, None)), fault);
+            assert!(number(&found, name) > 0, "{fault:?}: {found}");
         }
     }
 
