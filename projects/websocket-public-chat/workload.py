@@ -7,7 +7,7 @@ idle.json              1,000 users, of whom one says something each second
 burst.json             from nobody to 1,000 users, a message in ten seconds each
 churn.json             200 users who stay two seconds, a message a second each
 saturation-N.json      N users (200, 500, 1,000), five messages a second each
-NAME-broadcast.json    the same for peers that only pass texts on; a text is as long as the chat's message around it
+NAME-broadcast.json    the same for a peer that only passes texts on, and for one that speaks MQTT (NAME-mqtt.json)
 
 The divisor makes rooms smaller (at least two users). Nothing is random: a seed changes nothing.
 """
@@ -19,9 +19,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-TEXT_BYTES = 128
-MESSAGE_BYTES = 210
-"""The chat's message to a member, with room, nick and number of a run."""
+PROTOCOLS = {"": ("chat", 128), "-broadcast": ("broadcast", 210), "-mqtt": ("mqtt", 187)}
+"""End of a file's name -> protocol and bytes of a text, so that a member gets 210 bytes of each message."""
 SATURATION = (200, 500, 1000)
 
 
@@ -72,10 +71,9 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     for name, plan in PLANS.items():
-        divisor = options.size["divisor"]
-        chat, broadcast = options.out / f"{name}.json", options.out / f"{name}-broadcast.json"
-        chat.write_text(plan.content(name, divisor, "chat", TEXT_BYTES), encoding="utf-8")
-        broadcast.write_text(plan.content(name, divisor, "broadcast", MESSAGE_BYTES), encoding="utf-8")
+        for end, (protocol, payload_bytes) in PROTOCOLS.items():
+            content = plan.content(name, options.size["divisor"], protocol, payload_bytes)
+            (options.out / f"{name}{end}.json").write_text(content, encoding="utf-8")
 
 
 if __name__ == "__main__":

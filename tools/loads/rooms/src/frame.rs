@@ -2,9 +2,12 @@
 
 /// Opcodes.
 pub const TEXT: u8 = 1;
+pub const BINARY: u8 = 2;
 pub const CLOSE: u8 = 8;
 pub const PING: u8 = 9;
 pub const PONG: u8 = 10;
+/// Why a conversation was closed that was over.
+pub const NORMAL: [u8; 2] = 1000_u16.to_be_bytes();
 const FIN: u8 = 0x80;
 const MASKED: u8 = 0x80;
 const OPCODE: u8 = 0x0f;
@@ -88,11 +91,11 @@ pub fn unmask(payload: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// The request of a client.
-pub fn upgrade(path: &str, host: &str) -> Vec<u8> {
+/// The request of a client, with more lines of its head.
+pub fn upgrade(path: &str, host: &str, more: &str) -> Vec<u8> {
     format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+         Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n{more}\r\n"
     )
     .into_bytes()
 }

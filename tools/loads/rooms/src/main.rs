@@ -4,7 +4,7 @@
 //!        rooms --fanout HOST:PORT [--fault loses|doubles|swaps|garbles]
 //!
 //!   --target       where the server listens
-//!   --plan         JSON: `protocol` (chat, or broadcast), path, room, `payload_bytes` of a text, and phases (name,
+//!   --plan         JSON: `protocol` (chat; broadcast, mqtt), path, room, `payload_bytes` of a text, and phases (name,
 //!                  seconds, users [from, to], rate in messages a second of each user, `session_seconds` or null)
 //!   --seconds      stretch or shrink the phases to so many seconds in all
 //!   --once         a few users of the first phase for a moment: only to see whether everything is right
@@ -21,8 +21,9 @@
 //! receiver can tell whether it is the right text, came once, and in the order of the room. An accepted message must
 //! reach every other member; for those that were just joining or leaving it may (two bounds are reported).
 //!
-//! With `broadcast` a text goes as it is to everybody who is connected to path?room=..., and comes back to its sender:
-//! that is the answer. Without numbers of the server, the order in which anybody first saw the texts counts.
+//! With `broadcast` a text goes as it is to everybody who is connected to path?room=..., with `mqtt` to everybody who
+//! subscribed; it comes back to its sender, which is the answer. Without numbers of the server, the order in which
+//! anybody first saw the texts counts.
 //!
 //! One line of JSON on stdout. Exit code 0 whenever the load ran, even if the server failed; 2 for bad usage; 1 when
 //! no user could join. One thread, epoll and a timerfd.
@@ -32,8 +33,10 @@ mod fanout;
 mod frame;
 mod ledger;
 mod message;
+mod mqtt;
 mod options;
 mod plan;
+mod protocol;
 mod report;
 mod run;
 mod session;

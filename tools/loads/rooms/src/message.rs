@@ -118,9 +118,13 @@ pub fn push_number(mut value: u64, out: &mut Vec<u8>) {
 /// What a server tells a user.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Told<'a> {
+    /// The connection is welcome; not in the room yet.
+    Welcome,
     Joined,
     Accepted { id: u64, seq: u64 },
     Chat { nick: &'a [u8], seq: u64, text: &'a [u8] },
+    /// A text as it is, also to its own sender.
+    Text(&'a [u8]),
     Refused { id: u64 },
     Presence,
     Left,

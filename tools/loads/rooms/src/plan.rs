@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::protocol::Protocol;
+
 const USERS_MAX: usize = 15_000;
 const RATE_MAX: f64 = 1_000.0;
 const SECONDS_MAX: f64 = 1e6;
@@ -10,17 +12,6 @@ const ROOM_BYTES_MAX: usize = 40; // a room of a run has a suffix of its own, an
 const ONCE_USERS: usize = 16;
 const ONCE_SECONDS: f64 = 0.5;
 const ONCE_RATE: f64 = 8.0;
-
-/// How users and server speak.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    /// The public chat: users join and leave a room, every message is answered and has a number.
-    #[default]
-    Chat,
-    /// Publish and subscribe: a text goes as it is to everybody who is connected, its sender too.
-    Broadcast,
-}
 
 /// Everything that the users do.
 #[derive(Clone, Debug, Deserialize, PartialEq)]

@@ -13,7 +13,7 @@ use crate::clock::{Timer, cpu_ns, now_ns};
 use crate::frame::{self, FRAME_BYTES_MAX, Found, Head};
 use crate::ledger::{Ledger, Owed};
 use crate::message::{self, Text, Told};
-use crate::plan::{Due, Plan, Protocol, Sends, Step};
+use crate::plan::{Due, Plan, Sends, Step};
 use crate::report::{self, Counts, Second, Span};
 use crate::session::{Session, State, Taken};
 use crate::stream::Arrival;
@@ -29,7 +29,6 @@ const ERRORS_MAX: u64 = 1_000; // a server that only fails is not asked for ever
 const BUFFER_BYTES: usize = 4 * FRAME_BYTES_MAX;
 const SEEN: usize = 4096; // frames that are known to be right, kept to compare the copies of other receivers with
 const SECOND_NS: u64 = 1_000_000_000;
-const NORMAL: u16 = 1000; // why a conversation was closed
 
 /// Run a plan against a server; the line to print.
 pub fn run(target: SocketAddr, plan: &Plan, grace: Duration) -> Result<String, Problem> {
@@ -95,14 +94,10 @@ impl<'a> Load<'a> {
         let timer = Timer::new()?;
         poll.registry().register(&mut SourceFd(&timer.fd()), TIMER, Interest::READABLE)?;
         let room = format!("{}-{:x}", plan.room, now_ns()); // nobody of an earlier run is in it
-        let path = match plan.protocol {
-            Protocol::Chat => plan.path.clone(),
-            Protocol::Broadcast => format!("{}?room={room}", plan.path),
-        };
         Ok(Self {
             plan,
             target,
-            upgrade: frame::upgrade(&path, &target.to_string()),
+            upgrade: plan.protocol.upgrade(&plan.path, &room, &target.to_string()),
             room: room.into_bytes(),
             poll,
             timer,
@@ -292,10 +287,8 @@ impl<'a> Load<'a> {
         let session = &mut self.sessions[index];
         session.state = State::Leaving;
         session.times.leave_sent_ns = now;
-        match self.plan.protocol {
-            Protocol::Chat => session.push_frame(frame::TEXT, message::LEAVE),
-            Protocol::Broadcast => session.push_frame(frame::CLOSE, &NORMAL.to_be_bytes()),
-        }
+        let (opcode, payload) = self.plan.protocol.leave();
+        session.push_frame(opcode, payload);
         self.members -= 1;
         self.flush(index);
     }
@@ -311,11 +304,8 @@ impl<'a> Load<'a> {
         let text = Text { sender: session.number, number: session.sent, index: self.ledger.next_index(), due_ns };
         session.sent += 1;
         self.scratch.clear();
-        match self.plan.protocol {
-            Protocol::Chat => message::chat(&text, self.plan.payload_bytes, &mut self.scratch),
-            Protocol::Broadcast => text.write(self.plan.payload_bytes, &mut self.scratch),
-        }
-        session.push_frame(frame::TEXT, &self.scratch);
+        self.plan.protocol.say(&text, self.plan.payload_bytes, &self.room, &mut self.scratch);
+        session.push_frame(self.plan.protocol.opcode(), &self.scratch);
         self.ledger.offer(text, sent_ns, self.members - 1);
         self.counts.lag.saturating_record((sent_ns - due_ns).max(1));
         self.flush(index);
@@ -386,9 +376,6 @@ impl<'a> Load<'a> {
             Ok(true) => {
                 session.state = State::Upgrading;
                 session.push(&self.upgrade);
-                if self.plan.protocol == Protocol::Broadcast {
-                    session.times.join_sent_ns = now_ns();
-                }
                 self.flush(index);
             }
             Err(error) => self.fail(index, &format!("connecting: {error}")),
@@ -464,19 +451,19 @@ impl<'a> Load<'a> {
     fn join(&mut self, index: usize, now: u64) {
         let session = &mut self.sessions[index];
         session.state = State::Joining;
-        if self.plan.protocol == Protocol::Broadcast {
-            return self.joined(index, now); // who is connected is in the room
-        }
+        let Some(request) = self.plan.protocol.join(&self.room, session.number) else {
+            session.times.join_sent_ns = session.due_ns; // whoever is connected is in the room
+            return self.joined(index, now);
+        };
         session.times.join_sent_ns = now;
-        let number = session.number;
-        session.push_frame(frame::TEXT, &message::join(&self.room, number));
+        session.push_frame(self.plan.protocol.opcode(), &request);
         self.flush(index);
     }
 
     fn frame(&mut self, index: usize, head: Head, payload: &[u8], now: u64) {
         match head.opcode {
             _ if head.mask.is_some() => self.fail(index, "a masked frame of a server"),
-            frame::TEXT => self.text(index, payload, now),
+            opcode if opcode == self.plan.protocol.opcode() => self.text(index, payload, now),
             frame::PING => {
                 self.sessions[index].push_frame(frame::PONG, payload);
                 self.flush(index);
@@ -495,15 +482,13 @@ impl<'a> Load<'a> {
             let (seq, due_ns) = (seen.seq, seen.due_ns);
             return self.delivered(index, seq, due_ns, now);
         }
-        if self.plan.protocol == Protocol::Broadcast {
-            return self.shared(index, payload, now);
-        }
-        match Told::read(payload, &self.room) {
+        match self.plan.protocol.read(payload, &self.room) {
             Some(Told::Chat { nick, seq, text }) => self.heard(index, payload, nick, seq, text, now),
             Some(Told::Accepted { id, seq }) => self.answered(index, id, Some(seq), now),
             Some(Told::Refused { id }) => self.answered(index, id, None, now),
+            Some(Told::Text(text)) => self.shared(index, payload, text, now),
             Some(Told::Joined) => self.joined(index, now),
-            Some(Told::Presence) => {}
+            Some(Told::Presence | Told::Welcome) => {}
             Some(Told::Left) if session.state == State::Leaving => session.times.gone_ns = now,
             Some(Told::Error(reason)) => {
                 let reason = String::from_utf8_lossy(reason).into_owned();
@@ -554,8 +539,8 @@ impl<'a> Load<'a> {
     }
 
     /// A text as it is: of somebody else it is a delivery, the own one is the answer.
-    fn shared(&mut self, index: usize, payload: &[u8], now: u64) {
-        let known = Text::read(payload).filter(|_| payload.len() == self.plan.payload_bytes);
+    fn shared(&mut self, index: usize, payload: &[u8], text: &[u8], now: u64) {
+        let known = Text::read(text).filter(|_| text.len() == self.plan.payload_bytes);
         let Some((text, seq)) = known.and_then(|text| Some((text, self.ledger.place(text)?))) else {
             return self.corrupted(|| "a text that nobody sent".into());
         };
@@ -603,29 +588,25 @@ impl<'a> Load<'a> {
 
     /// The server's close frame: right only for somebody who left.
     fn closed(&mut self, index: usize, payload: &[u8]) {
-        let code = payload.first_chunk::<2>().map_or(1005, |bytes| u16::from_be_bytes(*bytes));
+        let protocol = self.plan.protocol;
         let session = &mut self.sessions[index];
-        if session.state == State::Leaving && code == NORMAL {
-            match self.plan.protocol {
-                Protocol::Chat if session.times.gone_ns == u64::MAX => {} // it did not say `left`
-                Protocol::Chat => {
-                    session.state = State::Closing;
-                    session.push_frame(frame::CLOSE, payload);
-                    return self.flush(index);
-                }
-                Protocol::Broadcast => {
-                    session.state = State::Closing;
-                    session.times.gone_ns = now_ns();
-                    return;
-                }
+        let right = payload.starts_with(&frame::NORMAL) && session.times.gone_ns != u64::MAX;
+        if session.state == State::Leaving && (right || !protocol.says_goodbye()) {
+            session.state = State::Closing;
+            session.times.gone_ns = session.times.gone_ns.min(now_ns());
+            if protocol.leave().0 != frame::CLOSE {
+                session.push_frame(frame::CLOSE, payload);
             }
+            return self.flush(index);
         }
+        let code = payload.first_chunk::<2>().map_or(1005, |bytes| u16::from_be_bytes(*bytes));
         let reason = String::from_utf8_lossy(payload.get(2..).unwrap_or_default()).into_owned();
         self.fail(index, &format!("closed by the server: {code} {reason}"));
     }
 
     fn ended(&mut self, index: usize) {
-        if self.sessions[index].state == State::Closing {
+        let state = self.sessions[index].state;
+        if state == State::Closing || (state == State::Leaving && !self.plan.protocol.says_goodbye()) {
             self.sessions[index].close(now_ns());
         } else {
             self.fail(index, "the server ended the connection");
@@ -662,6 +643,7 @@ mod tests {
     use super::*;
     use crate::fanout::{Fault, Server};
     use crate::plan::tests::plan;
+    use crate::protocol::Protocol;
 
     /// What a plan finds of a server with this fault.
     fn found(plan: &Plan, fault: Fault) -> Value {
