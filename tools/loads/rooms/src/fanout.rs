@@ -52,13 +52,20 @@ pub fn run(address: SocketAddr, fault: Fault) -> Result<(), Problem> {
     Server::new(listener, fault).map_err(failed)?.serve().map_err(failed)
 }
 
+/// How a client speaks.
+#[derive(PartialEq)]
+enum Talk {
+    Http,
+    Chat,
+    Texts,
+}
+
 struct Client {
     socket: TcpStream,
     input: Vec<u8>,
     output: Vec<u8>,
     written: usize,
-    upgraded: bool,
-    broadcast: bool,
+    talk: Talk,
     nick: Option<Vec<u8>>,
     leaves: bool,
     waits: bool,
@@ -118,8 +125,7 @@ impl Server {
                         input: Vec::new(),
                         output: Vec::new(),
                         written: 0,
-                        upgraded: false,
-                        broadcast: false,
+                        talk: Talk::Http,
                         nick: None,
                         leaves: false,
                         waits: false,
@@ -165,12 +171,12 @@ impl Server {
     /// Deal with every whole frame; how many bytes these were.
     fn requests(&mut self, index: usize, input: &mut [u8]) -> usize {
         let mut at = 0;
-        if let Some(client) = self.clients[index].as_mut().filter(|client| !client.upgraded) {
+        if let Some(client) = self.clients[index].as_mut().filter(|client| client.talk == Talk::Http) {
             let Some(end) = input.windows(4).position(|window| window == b"\r\n\r\n") else { return 0 };
             let accept = frame::ACCEPT;
-            client.upgraded = true;
+            client.talk = Talk::Chat;
             if input[..end].windows(BROADCAST.len()).any(|window| window == BROADCAST) {
-                (client.broadcast, client.nick) = (true, Some(Vec::new()));
+                (client.talk, client.nick) = (Talk::Texts, Some(Vec::new()));
                 self.members += 1;
             }
             client.output.extend_from_slice(
@@ -196,7 +202,7 @@ impl Server {
     }
 
     fn request(&mut self, index: usize, payload: &[u8]) {
-        if self.clients[index].as_ref().is_some_and(|client| client.broadcast) {
+        if self.clients[index].as_ref().is_some_and(|client| client.talk == Talk::Texts) {
             self.seq += 1;
             let mut whole = Vec::new();
             frame::push(frame::TEXT, payload, None, &mut whole);
@@ -218,7 +224,7 @@ impl Server {
 
     /// Who only wants texts ends the conversation; of the others the server does.
     fn close(&mut self, index: usize, payload: &[u8]) {
-        let Some(client) = self.clients[index].as_mut().filter(|client| client.broadcast) else { return };
+        let Some(client) = self.clients[index].as_mut().filter(|client| client.talk == Talk::Texts) else { return };
         let was_member = client.nick.take().is_some();
         client.leaves = true;
         frame::push(frame::CLOSE, payload, None, &mut client.output);

@@ -121,11 +121,20 @@ pub enum Told<'a> {
     /// The connection is welcome; not in the room yet.
     Welcome,
     Joined,
-    Accepted { id: u64, seq: u64 },
-    Chat { nick: &'a [u8], seq: u64, text: &'a [u8] },
+    Accepted {
+        id: u64,
+        seq: u64,
+    },
+    Chat {
+        nick: &'a [u8],
+        seq: u64,
+        text: &'a [u8],
+    },
     /// A text as it is, also to its own sender.
     Text(&'a [u8]),
-    Refused { id: u64 },
+    Refused {
+        id: u64,
+    },
     Presence,
     Left,
     Error(&'a [u8]),

@@ -50,7 +50,7 @@ pub fn read<'a>(packet: &'a [u8], topic: &[u8]) -> Option<Told<'a>> {
 fn packet(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut out = Vec::new();
     head(kind, parts.iter().map(|part| part.len()).sum(), &mut out);
-    parts.iter().for_each(|part| out.extend_from_slice(part));
+    out.extend_from_slice(&parts.concat());
     out
 }
 

@@ -707,7 +707,9 @@ mod tests {
             let wrong = ["missing", "unanswered", "duplicated", "misordered", "corrupted", "connect_failures", "cut"];
             assert_eq!(wrong.map(|name| number(&found, name)), [0; 7], "{found}");
         }
-        for (fault, name) in [(Fault::Loses, "unanswered"), (Fault::Doubles, "duplicated"), (Fault::Garbles, "corrupted")] {
+        for (fault, name) in
+            [(Fault::Loses, "unanswered"), (Fault::Doubles, "duplicated"), (Fault::Garbles, "corrupted")]
+        {
             let found = found(&broadcast(plan(0.5, [4, 4], 20.0, None)), fault);
             assert!(number(&found, name) > 0, "{fault:?}: {found}");
         }
