@@ -360,7 +360,7 @@ impl<'a> Load<'a> {
                 self.writable(index);
             }
             if event.is_readable() || event.is_error() || event.is_read_closed() {
-                self.receive(index);
+                self.receive(index, event.is_read_closed());
             }
         }
         Ok(())
@@ -388,7 +388,8 @@ impl<'a> Load<'a> {
         }
     }
 
-    fn receive(&mut self, index: usize) {
+    /// Read what is there; of a connection that has ended, to its end: nobody will call again.
+    fn receive(&mut self, index: usize, ended: bool) {
         let mut buffer = std::mem::take(&mut self.buffer);
         loop {
             match self.sessions[index].take(&mut buffer) {
@@ -400,7 +401,7 @@ impl<'a> Load<'a> {
                     if now >= self.next_ns {
                         self.act(now); // a flood of deliveries must not hold up the clock
                     }
-                    if more {
+                    if more || ended {
                         continue;
                     }
                 }
