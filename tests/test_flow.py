@@ -16,7 +16,7 @@ from tools import caches, checks, flow
 from tools.errors import UsageError, VerifyError
 from tools.launcher.protocol import Kind, LaunchReply
 from tools.measure import Progress
-from tools.model import Project
+from tools.model import Load, Project, Rate
 
 
 @pytest.fixture(autouse=True)
@@ -152,6 +152,26 @@ def test_unknown_lane_or_case_is_a_usage_error(project: Project) -> None:
         bench(project, FakeRunner(), lanes=("cobol",))
     with pytest.raises(UsageError, match="no such case"):
         bench(project, FakeRunner(), cases=("nothing",))
+
+
+def test_unknown_case_is_said_before_anything_is_built(project: Project) -> None:
+    """A slip of the pen costs no build, even beside a case that is known."""
+    runner = FakeRunner()
+    with pytest.raises(UsageError, match="no such case: nothing"):
+        bench(project, runner, cases=(project.cases[0].name, "nothing"))
+    assert runner.steps == []
+
+
+def test_case_that_needs_the_rate_of_another_is_not_asked_for_alone(project: Project) -> None:
+    """A share of a capacity that nobody measures is refused with what to ask for."""
+    closed = Load("pace", "resp", "get.pace")
+    capacity = replace(project.cases[0], name="get", load=closed)
+    latency = replace(capacity, name="latency", load=replace(closed, rate=Rate(of="get", share=0.5)))
+    project = replace(project, cases=[capacity, latency])
+    with pytest.raises(UsageError, match=r"latency takes its rate from what get reaches.*--cases get,latency"):
+        flow.chosen_cases(project, flow.Options(cases=("latency",)))
+    assert flow.chosen_cases(project, flow.Options(cases=("get", "latency"))) == [capacity, latency]
+    assert flow.chosen_cases(project, flow.Options()) == [capacity, latency]
 
 
 def test_progress_is_shown_only_between_samples(project: Project) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.console import Console
 
 from tests import builders
 from tools import listing, scaffold
@@ -37,6 +40,25 @@ def store(roots: Roots, times: dict[str, int] | None = None, *, stale: str = "")
     builders.stored(roots.root / "results", raw)
 
 
+def on_screen(rows: list[dict[str, Any]], width: int = 150) -> str:
+    """What a person sees on a terminal of this width."""
+    console = Console(file=io.StringIO(), width=width)
+    listing.show(rows, console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def last_cells(row: dict[str, Any]) -> list[str]:
+    """Status, headline and age as shown."""
+    return [cell.strip() for cell in on_screen([row]).splitlines()[3].split("│")][-4:-1]
+
+
+def test_no_line_is_wider_than_the_terminal(roots: Roots) -> None:
+    """A long title is folded, not cut."""
+    lines = on_screen(listing.rows(roots, NOW), width=70).splitlines()
+    assert max(map(len, lines[:-1])) <= 70
+
+
 def test_an_unmeasured_project(roots: Roots) -> None:
     """Without a result there is a status, and nothing else."""
     (row,) = listing.rows(roots, NOW)
@@ -45,7 +67,7 @@ def test_an_unmeasured_project(roots: Roots) -> None:
         "lanes": ["go", "rust", "zig"], "status": "unmeasured", "headline": None, "measured_at": None,
         "age_seconds": None,
     }  # fmt: skip
-    assert listing.render([row]).splitlines()[1].split()[-3:] == ["unmeasured", "-", "-"]
+    assert last_cells(row) == ["unmeasured", "-", "-"]
 
 
 def test_a_winner_and_the_age(roots: Roots) -> None:
@@ -53,7 +75,7 @@ def test_a_winner_and_the_age(roots: Roots) -> None:
     store(roots, {**builders.TIMES, "zig": 800_000_000})
     (row,) = json.loads(json.dumps(listing.rows(roots, NOW)))
     assert (row["status"], row["headline"], row["age_seconds"]) == ("done", "rust", 2 * 86400)
-    assert listing.render([row]).splitlines()[1].endswith("done    rust      2 d")
+    assert last_cells(row) == ["done", "rust", "2 d"]
 
 
 def test_a_tie(roots: Roots) -> None:
@@ -72,7 +94,7 @@ def test_no_project_at_all(tmp_path: Path) -> None:
     """The last line counts what is only planned."""
     (tmp_path / "projects").mkdir()
     assert listing.rows(Roots(tmp_path), NOW) == []
-    assert listing.render([]) == "31 of the 31 systems of PLAN.md are planned and have no folder yet\n"
+    assert on_screen([]) == "31 of the 31 systems of PLAN.md are planned and have no folder yet\n"
 
 
 @pytest.mark.parametrize(

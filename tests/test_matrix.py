@@ -77,7 +77,8 @@ def test_touches(project: Project, file: str, touched: bool) -> None:
 
 def test_without_a_revision_all_projects_run(project: Project) -> None:
     """The scheduled job takes every project, with what a job needs to know of it."""
-    assert matrix.include([project], None) == [{"alias": "lines", "slug": "line-counter", "title": "Line counter"}]
+    job = {"alias": "lines", "slug": "line-counter", "title": "Line counter", "packages": ""}
+    assert matrix.include([project], None) == [job]
 
 
 def test_changes_are_those_since_the_merge_base(repository: Path) -> None:

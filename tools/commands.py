@@ -46,13 +46,13 @@ def new_project(title: str, number: str, group: str, alias: str, kind: str, lang
 @_task
 def list_projects(*, as_json: bool) -> None:
     """Projects with lanes, status and staleness."""
-    from tools import listing  # noqa: PLC0415 - as above
+    from tools import listing, screen  # noqa: PLC0415 - as above
 
     rows = listing.rows()
     if as_json:
         _print(rows)
     else:
-        sys.stdout.write(listing.render(rows))
+        listing.show(rows, screen.console())
 
 
 @_task
@@ -74,14 +74,14 @@ def plan(project: str, runner: str, *, as_json: bool) -> None:
 def doctor(*, install: bool, noise: bool, as_json: bool) -> None:
     """Findings about this machine; a problem makes the exit code 1."""
     from tools import doctor as machine  # noqa: PLC0415 - as above
+    from tools import screen  # noqa: PLC0415 - as above
 
     found = machine.findings(install=install, noise=noise)
     if as_json:
         _print([vars(one) for one in found])
     else:
-        for one in found:
-            remedy = f"  -> {one.remedy}" if one.remedy else ""
-            sys.stdout.write(f"{one.state:8}{one.subject:10}{one.text}{remedy}\n")
+        lines = [(one.state, one.subject, one.text, one.remedy) for one in found]
+        screen.console().print(screen.table(("State", "Subject", "Found", "Remedy"), lines, numbers_from=4))
     if any(one.state == "problem" for one in found):
         raise DeadheatError("this machine has problems")
 

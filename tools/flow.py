@@ -105,6 +105,7 @@ def bench(
     Raises:
         VerifyError: no lane is left that could be measured.
     """
+    chosen_cases(project, options)
     contenders = build_all(project, runner, options, say, times=True)
     verify_all(project, runner, contenders, say)
     done = Benchmark(project, runner, _settings(options), options, contenders)
@@ -235,7 +236,7 @@ def measure_all(done: Benchmark, say: Say, progress: Callable[[Progress], None])
     known = [*workloads.checks(project, done.prepared), *workloads.load_checks(project, done.prepared)]
     checks = {one.name: one for one in known if one.declared}
     peers = {name: peer for name, peer in project.peers.items() if peer.service}
-    cases = _cases(project, options, set(checks))
+    cases = [case for case in chosen_cases(project, options) if case.name in checks]
     ready = [one for one in done.contenders if one.ready]
     programs, arms = _line_up(ready, options.beside, null=not options.soak)
     done.claims = len(cases) * _claims(arms, options.beside)
@@ -262,20 +263,6 @@ def measure_all(done: Benchmark, say: Say, progress: Callable[[Progress], None])
             one.image_bytes, one.image_digest = arena.image_bytes(one.name), arena.image_digest(one.name)
 
 
-def _cases(project: Project, options: Options, known: set[str]) -> list[Case]:
-    """The cases that were asked for, in the project's order.
-
-    Raises:
-        UsageError: there is none.
-    """
-    possible = [case for case in project.cases if case.name in known and (case.soak or not options.soak)]
-    cases = [case for case in possible if not options.cases or case.name in options.cases]
-    if not cases:
-        names = ", ".join(case.name for case in possible) or "none"
-        raise UsageError(f"{project.alias}: no such case", remedy=f"known: {names}")
-    return cases
-
-
 def chosen(project: Project, options: Options) -> list[Lane | Peer]:
     """The lanes that were asked for, in the project's order, then the peers."""
     if unknown := set(options.lanes) - project.lanes.keys() - {lane.language for lane in project.lanes.values()}:
@@ -287,6 +274,28 @@ def chosen(project: Project, options: Options) -> list[Lane | Peer]:
         if not options.lanes or lane.name in options.lanes or lane.language in options.lanes
     ]  # fmt: skip
     return [*lanes, *(project.peers.values() if options.peers else ())]
+
+
+def chosen_cases(project: Project, options: Options) -> list[Case]:
+    """The cases of the workload that were asked for, all unless some are named.
+
+    Raises:
+        UsageError: a case is unknown, or takes its rate from one that was not asked for.
+    """
+    possible = [case for case in project.cases if case.soak or not options.soak]
+    known = {case.name: case for case in possible if options.workload in case.workloads}
+    if unknown := set(options.cases) - known.keys():
+        missing = ", ".join(sorted(unknown))
+        raise UsageError(f"{project.alias} has no such case: {missing}", remedy="known: " + ", ".join(known))
+    found = [case for name, case in known.items() if not options.cases or name in options.cases]
+    for case in found:
+        of = case.load.rate.of if case.load and case.load.rate else None
+        if of and options.cases and of not in options.cases:
+            raise UsageError(
+                f"{project.alias}: {case.name} takes its rate from what {of} reaches",
+                remedy=f"--cases {of},{case.name}",
+            )
+    return found
 
 
 def _settings(options: Options) -> Settings:

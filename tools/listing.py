@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tools import overview_tables, tables
+from tools import overview_tables, screen, tables
 from tools import rows as plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.console import Console
 
     from tools.rows import Row
     from tools.selection import Evidence
@@ -55,15 +57,14 @@ def _headline(evidence: Evidence) -> str:
     return "undecided" if len(group.to_leader) > 1 else "no rival"
 
 
-def render(found: Sequence[dict[str, Any]]) -> str:
+def show(found: Sequence[dict[str, Any]], console: Console) -> None:
     """A line a project, in columns, and how many systems are still planned."""
-    cells = [HEAD, *map(_cells, found)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(HEAD))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+    if found:
+        console.print(screen.table(HEAD, [_cells(one) for one in found], numbers_from=len(HEAD)))
     planned = plan.planned()
     open_rows = len({row.slug for row in planned} - {one["slug"] for one in found})
     last = f"{open_rows} of the {len(planned)} systems of PLAN.md are planned and have no folder yet"
-    return "".join(f"{line}\n" for line in [*(lines if found else []), last])
+    console.print(last, soft_wrap=True)
 
 
 def _cells(one: dict[str, Any]) -> tuple[str, ...]:

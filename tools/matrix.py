@@ -14,7 +14,7 @@ SHARED = ("tools", "schemas", "noxfile.py", "tasks.py", "requirements.txt", "pyp
 
 
 def include(projects: list[Project], changed_since: str | None) -> list[dict[str, str]]:
-    """The `include` list of a job matrix.
+    """The `include` list of a job matrix; `packages` are the system packages that the oracle's own tests need.
 
     Raises:
         UsageError: git does not know the revision.
@@ -22,7 +22,15 @@ def include(projects: list[Project], changed_since: str | None) -> list[dict[str
     if changed_since is not None:
         files = changed_files(changed_since)
         projects = [project for project in projects if touches(project, files)]
-    return [{"alias": project.alias, "slug": project.slug, "title": project.title} for project in projects]
+    return [
+        {
+            "alias": project.alias,
+            "slug": project.slug,
+            "title": project.title,
+            "packages": " ".join(project.oracle_packages.apt),
+        }
+        for project in projects
+    ]
 
 
 def changed_files(revision: str) -> list[PurePosixPath]:

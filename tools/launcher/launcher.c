@@ -1274,16 +1274,9 @@ static bool prepare(struct run *run)
     return true;
 }
 
-/*
- * The timed region is from just before the clone to just after the wait.  We are on the lane's cores before the clock
- * starts: else the child's move to them is timed, and the signal between cores that tells of its end.  While the lane
- * runs we sleep; afterwards we leave its cores, which its leftovers may keep busy.
- */
-static void timed(struct run *run)
+/* From just before the clone to just after the wait, or to the moment at which the program has to be killed. */
+static void watched(struct run *run)
 {
-    const struct request *r = run->request;
-    use_cores(r->has_cpus ? &r->cpus : &self.home_cores);
-    be_victim(true);
     run->start_ns = now_ns();
     run->pid = start_child(child_main, &run->spawn, &run->pidfd);
     close_fd(&run->spawn.stdout_fd);
@@ -1291,8 +1284,6 @@ static void timed(struct run *run)
     if (run->pid < 0) {
         fail(&run->spawn, "clone");
         run->end_ns = now_ns();
-        be_victim(false);
-        use_cores(&self.home_cores);
         return;
     }
     int64_t limit_ms = self.is_keeper ? run->request->ready_timeout_ms : run->request->timeout_ms;
@@ -1301,9 +1292,22 @@ static void timed(struct run *run)
         send_started(run, "", 0);
     while (!step(run))
         ;
+}
+
+/*
+ * We are on the lane's cores before the clock starts: else the child's move to them is timed, and the signal between
+ * cores that tells of its end.  While the lane runs we sleep; afterwards we leave its cores, which its leftovers may
+ * keep busy.
+ */
+static void timed(struct run *run)
+{
+    const struct request *r = run->request;
+    use_cores(r->has_cpus ? &r->cpus : &self.home_cores);
+    be_victim(true);
+    watched(run);
     be_victim(false);
     use_cores(&self.home_cores);
-    if (!run->ended)
+    if (run->pid > 0 && !run->ended)
         kill_main(run);
 }
 

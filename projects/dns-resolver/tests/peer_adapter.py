@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import dns_liar
 
+ATTEMPTS = 5
 UNBOUND = """
 server:
     verbosity: 0
@@ -136,29 +137,48 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
 
 
-async def answers(port: int) -> None:
-    """Wait until unbound accepts."""
+async def answers(process: asyncio.subprocess.Process, port: int) -> bool:
+    """Wait until unbound accepts, and tell whether it ever did."""
     for _ in range(200):
+        if process.returncode is not None:
+            return False
         with contextlib.suppress(OSError):
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.close()
-            return
+            return True
         await asyncio.sleep(0.05)
+    return False
 
 
-async def serve(options: argparse.Namespace, run: Path) -> None:
-    """Run unbound, and the liar before it where a fault is asked for, until a signal."""
-    fault = os.environ.get("DNS_FAULT", "")
-    listen = int(options.listen.rpartition(":")[2]) or free_port()
-    relayed = fault in dns_liar.FAULTS
-    port = free_port() if relayed else listen
-    settings = {name: value.replace("mb", "m") for name, value in vars(options).items() if isinstance(value, str)}
+async def start(port: int, settings: dict[str, str], run: Path, fault: str) -> asyncio.subprocess.Process | None:
+    """Start unbound; None when it could not listen there (a free port may be taken before unbound binds it)."""
     text = UNBOUND.format(**settings, port=port, run=run, fault=CONFIGURED.get(fault, ("", ""))[1])
     (run / "unbound.conf").write_text(text, encoding="ascii")
     process = await asyncio.create_subprocess_exec(
         "/usr/sbin/unbound", "-d", "-p", "-c", str(run / "unbound.conf"), preexec_fn=die_with_parent
     )
-    await answers(port)
+    if await answers(process, port):
+        return process
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    await process.wait()
+    return None
+
+
+async def serve(options: argparse.Namespace, run: Path) -> None:
+    """Run unbound, and the liar before it where a fault is asked for, until a signal."""
+    fault = os.environ.get("DNS_FAULT", "")
+    asked = int(options.listen.rpartition(":")[2])
+    relayed = fault in dns_liar.FAULTS
+    settings = {name: value.replace("mb", "m") for name, value in vars(options).items() if isinstance(value, str)}
+    process = None
+    for _ in range(1 if asked and not relayed else ATTEMPTS):
+        listen = asked or free_port()
+        port = free_port() if relayed else listen
+        if process := await start(port, settings, run, fault):
+            break
+    if process is None:
+        raise SystemExit("error: unbound does not start")
     if relayed:
         await dns_liar.Relay(fault, port).open(listen)
     ended = asyncio.Event()

@@ -43,7 +43,7 @@ if reason := _missing():
     pytest.skip(reason, allow_module_level=True)
 PACKAGES = str(python_packages(project(PROJECT / "project.yaml").oracle_packages.pip))
 sys.path.append(PACKAGES)
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.oracle
 
 
 def load(name: str) -> ModuleType:

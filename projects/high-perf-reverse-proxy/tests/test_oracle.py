@@ -22,7 +22,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 TESTS = PROJECT / "tests"
 SECONDS = 1200
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.oracle
 if shutil.which("nginx", path=f"{os.environ.get('PATH')}:/usr/sbin") is None:
     pytest.skip("needs nginx: apt-get install nginx-light", allow_module_level=True)
 PACKAGES = str(python_packages(project(PROJECT / "project.yaml").oracle_packages.pip))

@@ -21,7 +21,7 @@ ADAPTER = PROJECT / "redis_adapter.py"
 SIZE = {"keys": 2000, "requests": 2000}
 TOOLS = ["redis-server", "redis-cli", "redis-benchmark", "redis-check-aof"]
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.oracle
 if any(shutil.which(tool) is None for tool in TOOLS):
     pytest.skip("needs redis: apt-get install redis-server redis-tools", allow_module_level=True)
 PACKAGES = str(python_packages(project(PROJECT / "project.yaml").oracle_packages.pip))
