@@ -38,7 +38,7 @@ cases:
     workloads: [verify, bench]
     load: &load
       {tool: rooms, protocol: websocket, script: "{data}/steady.json", settle_seconds: 0.2, measure_seconds: 0.5}
-    soak: {seconds: 5}
+    soak: {seconds: 3}
   - name: churn
     title: users who come and go
     args: []
@@ -50,7 +50,7 @@ cases:
     args: []
     workloads: [verify, bench]
     without: *faults
-    load: {<<: *load, script: "{data}/saturation.json", settle_seconds: 0, saturates: true}
+    load: {<<: *load, script: "{data}/saturation.json", settle_seconds: 0, measure_seconds: 0.3, saturates: true}
 bad_inputs:
   - {name: bad-address, args: ["--listen", "nowhere"], stderr: "nowhere"}
 limits: {memory_bytes: 536870912, timeout_seconds: 30, processes: 32, nofile: 256}
