@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests import bad_chats
-from tools import checks, flow, result, runners, soak_tables, validate, wording
+from tools import checks, flow, result, runners, screen, soak_tables, summary, validate, wording
 from tools.files import atomic_write
 from tools.measure import Progress
 from tools.record import SOAK, Result
@@ -48,9 +48,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory, brief: None) -> dict[str, 
 
 
 @pytest.fixture(scope="module", params=RUNNERS)
-def soaked(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, brief: None
-) -> dict[str, Any]:
+def soaked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, brief: None) -> dict[str, Any]:
     """One short soak of a good server, one that leaks and one that dies."""
     del brief
     runner, _ = runners.choose(request.param)
@@ -150,3 +148,18 @@ def test_a_soak_is_chosen_apart_from_benchmarks(soaked: dict[str, Any], tmp_path
     assert [one.workload for one in report.results] == [SOAK]
     assert soak_tables.HEAD[0] == "Program"
     assert found.cases[0].stop == "rounds"
+
+
+def test_a_soak_is_shown_without_places(
+    soaked: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A terminal has the table of the README, and nobody leads."""
+    monkeypatch.setattr(screen, "LOG_COLUMNS", 400)
+    console = screen.console()
+    with console.capture() as shown:
+        summary.show(stored(soaked, tmp_path), console)
+    text = shown.get()
+    assert "Memory at the end" in text
+    assert "too short to say" in text
+    assert "run-failed: " in text
+    assert "leader" not in text

@@ -10,9 +10,9 @@ from tools.record import SOAK
 from tools.wording import STALE, STALE_NOTE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
-    from tools.record import CaseResult, Series
+    from tools.record import CaseResult, Result, Series
     from tools.selection import Evidence, Evidences
 
 NOT_SOAKED = "*No soak yet.*"
@@ -32,14 +32,19 @@ def results(evidence: Evidence | None) -> str:
 
 def case_table(evidence: Evidence, case: CaseResult) -> str:
     """Write one case: a program a line."""
-    assert case.soak is not None  # noqa: S101 - all cases of a soak have one
     title = f"**{md.text(case.title)}** (`{case.name}`): {wording.work(case, evidence.result.item.plural)}"
-    rows = []
-    for arm in evidence.result.arms.values():
+    return f"{title}\n\n{md.table(list(HEAD), rows(evidence.result, case, evidence.stale), numbers_from=1)}"
+
+
+def rows(result: Result, case: CaseResult, stale: Collection[str] = ()) -> list[list[str]]:
+    """Write the lines of one case, below HEAD."""
+    assert case.soak is not None  # noqa: S101 - all cases of a soak have one
+    found = []
+    for arm in result.arms.values():
         if arm.role != "null":
-            name = wording.program(arm) + (f" {STALE}" if arm.name in evidence.stale else "")
-            rows.append([name, *_cells(case, arm.name, case.soak.series.get(arm.name))])
-    return f"{title}\n\n{md.table(list(HEAD), rows, numbers_from=1)}"
+            name = wording.program(arm) + (f" {STALE}" if arm.name in stale else "")
+            found.append([name, *_cells(case, arm.name, case.soak.series.get(arm.name))])
+    return found
 
 
 def overview(evidences: Evidences) -> str:
