@@ -123,12 +123,19 @@ impl Ledger {
         (known && self.number(index, seq)).then(|| &self.messages[index])
     }
 
-    /// The number of a text that came without one: its place in the order in which texts were first seen by anybody.
+    /// The number of a text that came without one: its place among all that were sent.
     pub fn place(&mut self, text: Text) -> Option<u64> {
         let index = text.index as usize;
-        let message = self.messages.get(index).filter(|message| message.text == text)?;
-        let seq = if message.seq == 0 { self.highest + 1 } else { message.seq };
-        self.number(index, seq).then_some(seq)
+        let known = self.messages.get(index).is_some_and(|message| message.text == text);
+        let seq = index as u64 + 1;
+        (known && self.number(index, seq)).then_some(seq)
+    }
+
+    /// Whether a member already has a message that the same sender sent later.
+    pub fn overtaken(&self, seq: u64, stream: &Stream) -> bool {
+        let sender = self.messages[seq as usize - 1].text.sender;
+        let end = self.messages.len().min(stream.highest() as usize);
+        (seq as usize..end).any(|later| self.messages[later].text.sender == sender && stream.has(later as u64 + 1))
     }
 
     /// One message has one number, and the other way round.
@@ -284,13 +291,17 @@ mod tests {
     }
 
     #[test]
-    fn without_numbers_the_order_of_arrival_counts() {
-        let mut two = Ledger::default();
-        two.offer(text(0), 10, 2);
-        two.offer(text(1), 20, 2);
-        assert_eq!([two.place(text(1)), two.place(text(0)), two.place(text(1))], [Some(1), Some(2), Some(1)]);
-        assert_eq!(two.place(Text { due_ns: 9, ..text(0) }), None);
-        assert_eq!((two.highest(), two.place(text(2))), (2, None));
+    fn without_numbers_only_a_senders_own_order_counts() {
+        let mut ledger = Ledger::default();
+        for (index, sender) in [0, 1, 0].into_iter().enumerate() {
+            ledger.offer(Text { sender, ..text(index as u32) }, 10, 2);
+        }
+        assert_eq!([ledger.place(text(2)), ledger.place(text(0))], [Some(3), Some(1)]);
+        assert_eq!(ledger.place(Text { due_ns: 9, ..text(0) }), None);
+        assert_eq!(ledger.place(text(3)), None);
+        let mut stream = Stream::unordered();
+        stream.arrive(3);
+        assert!(ledger.overtaken(1, &stream) && !ledger.overtaken(2, &stream));
     }
 
     #[test]

@@ -22,8 +22,8 @@
 //! reach every other member; for those that were just joining or leaving it may (two bounds are reported).
 //!
 //! With `broadcast` a text goes as it is to everybody who is connected to path?room=..., with `mqtt` to everybody who
-//! subscribed; it comes back to its sender, which is the answer. Without numbers of the server, the order in which
-//! anybody first saw the texts counts.
+//! subscribed; it comes back to its sender, which is the answer. Without numbers of the server, each receiver must get
+//! the texts of each sender in order.
 //!
 //! One line of JSON on stdout. Exit code 0 whenever the load ran, even if the server failed; 2 for bad usage; 1 when
 //! no user could join. One thread, epoll and a timerfd.

@@ -63,6 +63,11 @@ impl Protocol {
         }
     }
 
+    /// Whether a server numbers the messages of a room.
+    pub fn numbers(self) -> bool {
+        self == Self::Chat
+    }
+
     /// Whether a server says goodbye to who leaves, and then closes. Others may just end the connection.
     pub fn says_goodbye(self) -> bool {
         self == Self::Chat

@@ -16,7 +16,7 @@ use crate::message::{self, Text, Told};
 use crate::plan::{Due, Plan, Sends, Step};
 use crate::report::{self, Counts, Second, Span};
 use crate::session::{Session, State, Taken};
-use crate::stream::Arrival;
+use crate::stream::{Arrival, Stream};
 
 const TIMER: Token = Token(usize::MAX);
 const EVENTS: usize = 1024;
@@ -452,6 +452,9 @@ impl<'a> Load<'a> {
     fn join(&mut self, index: usize, now: u64) {
         let session = &mut self.sessions[index];
         session.state = State::Joining;
+        if !self.plan.protocol.numbers() {
+            session.stream = Stream::unordered();
+        }
         let Some(request) = self.plan.protocol.join(&self.room, session.number) else {
             session.times.join_sent_ns = session.due_ns; // whoever is connected is in the room
             return self.joined(index, now);
@@ -560,8 +563,13 @@ impl<'a> Load<'a> {
     }
 
     fn delivered(&mut self, index: usize, seq: u64, due_ns: u64, now: u64) {
-        let Self { counts, sessions, second, .. } = self;
-        match sessions[index].stream.arrive(seq) {
+        let Self { counts, sessions, second, ledger, .. } = self;
+        let stream = &mut sessions[index].stream;
+        let mut arrival = stream.arrive(seq);
+        if arrival == Arrival::Late && !self.plan.protocol.numbers() && !ledger.overtaken(seq, stream) {
+            arrival = Arrival::Right; // another sender: who was first is the server's to say
+        }
+        match arrival {
             Arrival::Right => {
                 counts.delivered += 1;
                 let latency_ns = now.saturating_sub(due_ns).max(1);

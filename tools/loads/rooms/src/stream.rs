@@ -16,6 +16,7 @@ pub enum Arrival {
 /// The numbers that one member received or, of its own messages, saw accepted.
 #[derive(Debug, Default)]
 pub struct Stream {
+    unordered: bool,
     first: u64,
     last: u64,
     holes: Vec<(u64, u64)>,
@@ -25,6 +26,11 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// Where numbers say in what order messages were sent, and not in what order the server took them: they may cross.
+    pub fn unordered() -> Self {
+        Self { unordered: true, first: 1, ..Self::default() }
+    }
+
     /// The number that should come next, as far as one can know.
     pub fn expected(&mut self) -> u64 {
         while self.first > 0 && self.own.front() == Some(&(self.last + 1)) {
@@ -71,17 +77,21 @@ impl Stream {
 
     /// Whether the member was surely in the room when this message was accepted.
     pub fn spans(&self, seq: u64) -> bool {
-        self.first > 0 && (self.first..=self.last).contains(&seq)
+        !self.unordered && self.within(seq)
     }
 
     /// Whether this message arrived (or was its own).
     pub fn has(&self, seq: u64) -> bool {
-        self.spans(seq) && self.hole(seq).is_err()
+        self.within(seq) && self.hole(seq).is_err()
     }
 
     /// The highest number that it knows of.
     pub fn highest(&self) -> u64 {
         self.own.back().map_or(self.last, |&own| own.max(self.last))
+    }
+
+    fn within(&self, seq: u64) -> bool {
+        self.first > 0 && (self.first..=self.last).contains(&seq)
     }
 
     fn reach(&mut self, seq: u64) {
@@ -140,6 +150,13 @@ mod tests {
         assert_eq!(stream.arrive(7), Twice);
         assert_eq!(stream.arrive(9), Twice);
         assert_eq!(stream.arrived, 3);
+    }
+
+    #[test]
+    fn numbers_that_may_cross_say_nothing_of_the_stretch() {
+        let mut stream = Stream::unordered();
+        assert_eq!((stream.arrive(5), stream.arrive(4), stream.arrive(4)), (Right, Late, Twice));
+        assert!(!stream.spans(3) && !stream.has(3) && stream.has(4) && stream.has(5));
     }
 
     #[test]
