@@ -167,7 +167,7 @@ def test_case_that_needs_the_rate_of_another_is_not_asked_for_alone(project: Pro
     closed = Load("pace", "resp", "get.pace")
     capacity = replace(project.cases[0], name="get", load=closed)
     latency = replace(capacity, name="latency", load=replace(closed, rate=Rate(of="get", share=0.5)))
-    project = replace(project, cases=[capacity, latency])
+    project = replace(project, cases=(capacity, latency))
     with pytest.raises(UsageError, match=r"latency takes its rate from what get reaches.*--cases get,latency"):
         flow.chosen_cases(project, flow.Options(cases=("latency",)))
     assert flow.chosen_cases(project, flow.Options(cases=("get", "latency"))) == [capacity, latency]

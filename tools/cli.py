@@ -59,8 +59,9 @@ def _bench_options(made: argparse.ArgumentParser) -> None:
     made.add_argument("--cases", type=names, default=(), metavar="a,b", help="only these cases")
     made.add_argument("--rounds", type=int, metavar="N", help="at most N rounds (default: 12 to 40, until precise)")
     made.add_argument(
-        "--budget", type=duration, default=900.0, metavar="5m", help="time for all cases of a project (15m)"
-    )
+        "--budget", type=duration, metavar="5m",
+        help="time for all cases of a project (15m, or longer where the least rounds for an interval take longer)",
+    )  # fmt: skip
     made.add_argument("--min-run", type=duration, default=0.5, metavar="0.5s", help="least length of one run (0.5s)")
     made.add_argument("--workload", default="bench", metavar="NAME", help="bench, or large where a project has it")
     made.add_argument("--seed", type=int, metavar="N", help="seed of the order (default: random, stored in the result)")
