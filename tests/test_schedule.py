@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
+from functools import partial
 from itertools import islice, pairwise
 
 import pytest
@@ -96,3 +97,10 @@ def test_stop_rule(
 ) -> None:
     """At least 12 rounds, then precision of all claims, 40 rounds, or no time for another block."""
     assert enough(rounds, widths, block_seconds=block_seconds, seconds_left=seconds_left) is expected
+
+
+def test_our_own_budget_waits_for_the_rounds_that_an_interval_needs() -> None:
+    """Nobody asked to be done by then, and fewer rounds could say nothing at all."""
+    late = partial(enough, half_widths=[math.inf], block_seconds=1.0, seconds_left=-60.0, rounds_needed=18)
+    assert late(12) is None
+    assert late(18) is Stop.TIME

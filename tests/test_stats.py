@@ -317,3 +317,11 @@ def test_a_trend_needs_time() -> None:
     """One moment has no slope."""
     with pytest.raises(ValueError, match="two different times"):
         stats.theil_sen([1, 1], [1, 2], 0.05)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.05 / 9, 0.05 / 63, 0.05 / 144])
+def test_least_rounds_are_the_first_with_a_finite_interval(alpha: float) -> None:
+    """One round fewer has none."""
+    rounds = stats.least_rounds(alpha)
+    assert math.isfinite(stats.sign_interval([1.0] * rounds, alpha).high)
+    assert math.isinf(stats.sign_interval([1.0] * (rounds - 1), alpha).high)

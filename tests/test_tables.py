@@ -669,12 +669,12 @@ def test_kill_9_corrupts_no_document(roots: Roots) -> None:
     for name, text in everything(roots).items():
         whole[name].add(text)
     stored.write_bytes(content)
-    for turn in range(60):
+    for turn in range(20):
         command = [sys.executable, "-c", KILL_ME, str(roots.root)]
         writer = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         assert writer.stdout is not None
         writer.stdout.readline()
-        time.sleep(0.05 + turn * 0.003)
+        time.sleep(0.05 + turn * 0.009)
         writer.kill()
         writer.wait()
         writer.stdout.close()

@@ -71,8 +71,9 @@ def _in_rounds(made: argparse.ArgumentParser) -> None:
     """What only benchmarks take."""
     made.add_argument("--rounds", type=int, metavar="N", help="at most N rounds (default: 12 to 40, until precise)")
     made.add_argument(
-        "--budget", type=duration, default=900.0, metavar="5m", help="time for all cases of a project (15m)"
-    )
+        "--budget", type=duration, metavar="5m",
+        help="time for all cases of a project (15m, or longer where the least rounds for an interval take longer)",
+    )  # fmt: skip
     made.add_argument("--min-run", type=duration, default=0.5, metavar="0.5s", help="least length of one run (0.5s)")
     made.add_argument("--workload", default="bench", metavar="NAME", help="bench, or large where a project has it")
     made.add_argument("--against", metavar="REV", help="race each lane beside itself at this commit; stores nothing")

@@ -40,7 +40,8 @@ class Options:
     peers: bool = True
     workload: str = "bench"
     rounds: int | None = None
-    budget_seconds: float = 900.0
+    budget_seconds: float | None = None
+    """Hard where it is given; else a quarter of an hour, or what the least rounds for an interval take."""
     min_run_seconds: float = 0.5
     seed: int | None = None
     soak: bool = False
@@ -254,7 +255,7 @@ def measure_all(done: Benchmark, say: Say, progress: Callable[[Progress], None])
         bench_one = Bench(arena, project, settings, done.claims, bandwidth, progress)
         kind = partial(SoakBench, seconds=options.soak_seconds) if options.soak else LoadBench
         load_one = kind(arena, project, settings, done.claims, bandwidth, progress, peers=peers)
-        end = time.monotonic() + options.budget_seconds
+        end = time.monotonic() + done.settings.budget_seconds
         for index, case in enumerate(cases):
             share = max(0.0, end - time.monotonic()) / (len(cases) - index)
             asked = load_one if case.load is not None else bench_one
@@ -300,7 +301,9 @@ def chosen_cases(project: Project, options: Options) -> list[Case]:
 
 def _settings(options: Options) -> Settings:
     seed = options.seed if options.seed is not None else secrets.randbelow(1 << 32)
-    base = Settings(seed=seed, budget_seconds=options.budget_seconds, min_run_seconds=options.min_run_seconds)
+    base = Settings(seed=seed, min_run_seconds=options.min_run_seconds, budget_is_hard=False)
+    if options.budget_seconds is not None:
+        base = replace(base, budget_seconds=options.budget_seconds, budget_is_hard=True)
     if options.soak:
         return replace(base, rounds_min=1, rounds_max=1)
     if options.rounds is None:

@@ -37,6 +37,8 @@ class Settings:
     rounds_min: int = schedule.MIN_ROUNDS
     rounds_max: int = schedule.MAX_ROUNDS
     budget_seconds: float = 900.0
+    budget_is_hard: bool = True
+    """False: the least rounds that an interval needs are taken, whatever the budget says."""
     half_width: float = stats.HALF_WIDTH_LIMIT
     min_run_seconds: float = 0.5
     alpha: float = 0.05
@@ -263,10 +265,15 @@ class Bench:
                 seconds_left=deadline - time.monotonic(),
                 rounds_min=self.settings.rounds_min,
                 rounds_max=self.settings.rounds_max,
+                rounds_needed=self._rounds_needed(),
             )
             if stop is not None:
                 run.stop = stop
                 return
+
+    def _rounds_needed(self) -> int:
+        """The rounds to take even beyond the budget."""
+        return 0 if self.settings.budget_is_hard else stats.least_rounds(self.settings.alpha / self.claims)
 
     def _round(
         self, run: CaseRun, arms: list[Arm], row: list[int], rng: random.Random, into: list[Sample], number: int
@@ -309,7 +316,9 @@ class Bench:
         per_round = spent / (number - 1) if number > 1 else 0.0
         block = schedule.rounds_per_block(len(arms))
         total = -(-self.settings.rounds_max // block) * block
-        left = min(per_round * (total - number + 1), max(0.0, deadline - time.monotonic()))
+        needed = -(-self._rounds_needed() // block) * block
+        least, most = (per_round * (rounds - number + 1) for rounds in (needed, total))
+        left = min(most, max(0.0, least, deadline - time.monotonic()))
         widths = self.half_widths(run, arms) if number > 1 else {}
         self.report(Progress(run.case.name, "rounds", number, total, widths, left if number > 1 else None))
 

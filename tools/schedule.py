@@ -83,15 +83,16 @@ def enough(
     seconds_left: float,
     rounds_min: int = MIN_ROUNDS,
     rounds_max: int = MAX_ROUNDS,
+    rounds_needed: int = 0,
 ) -> Stop | None:
     """Whether to stop after a whole block; None is go on.
 
     Looks at precision (half-widths in ln of every claim), never at a verdict: stopping on the verdict errs more than
-    twice as often at the edge. The time budget is hard: a block that would not fit is not begun, even before
-    `rounds_min`; what cannot be resolved then is called unresolved.
+    twice as often at the edge. A budget that a person set is hard: a block that would not fit is not begun, even before
+    `rounds_min`, and what cannot be resolved then is called unresolved. Our own budget waits for `rounds_needed`.
     """
     if rounds >= rounds_min and all(width <= HALF_WIDTH_LIMIT for width in half_widths):
         return Stop.PRECISE
     if rounds >= rounds_max:
         return Stop.ROUNDS
-    return Stop.TIME if block_seconds > seconds_left else None
+    return Stop.TIME if block_seconds > seconds_left and rounds >= rounds_needed else None

@@ -167,6 +167,11 @@ def sign_rank(count: int, alpha: float) -> int:
     return k
 
 
+def least_rounds(alpha: float) -> int:
+    """The number of rounds below which no interval of the sign test is finite: 2^-n <= alpha / 2."""
+    return math.ceil(math.log2(2 / alpha))
+
+
 def sign_interval(values: Sequence[float], alpha: float) -> Interval:
     """The sign test's interval for the median: exact, whatever the distribution; infinite with too few values."""
     k = sign_rank(len(values), alpha)
