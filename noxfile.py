@@ -24,6 +24,7 @@ STEPS = {
     "build": "Build every lane and peer of {title}.",
     "verify": "Build {title} and prove every lane right.",
     "bench": "Build, verify and measure {title}; store the result; rewrite the tables.",
+    "soak": "Build and verify {title}; run every program for minutes, to see what grows; store the result.",
 }
 
 
@@ -47,8 +48,10 @@ def _register(step: str, alias: str, title: str) -> None:
 
 
 for _alias, _title in names.aliases():
-    for _name in STEPS:
+    for _name in ("build", "verify", "bench"):
         _register(_name, _alias, _title)
+for _alias, _title in names.soaked():
+    _register("soak", _alias, _title)
 
 
 @nox.session

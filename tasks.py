@@ -14,7 +14,7 @@ from tools import commands
         "number": "place in PLAN.md, such as 11.1 (default: the next free one of the group)",
         "group": "group heading, such as '11 Text tools'",
         "alias": "short name for nox -s bench-<alias> (default: from the title)",
-        "kind": "batch (server, client and scenario come with the servers)",
+        "kind": "batch, server or client (default: what is planned, else batch)",
         "languages": "go,rust,zig",
     },
 )
@@ -24,7 +24,7 @@ def new_project(
     number: str = "",
     group: str = "",
     alias: str = "",
-    kind: str = "batch",
+    kind: str = "",
     languages: str = "go,rust,zig",
 ) -> None:
     """Make a complete project that builds, verifies and benchmarks at once; asks what you do not give."""

@@ -20,9 +20,6 @@ from tools.runners.host import HostRunner
 if TYPE_CHECKING:
     from pathlib import Path
 
-collect_ignore = [str(draft.parent / "tests") for draft in PROJECTS.glob("*/project.draft.yaml")]
-"""The tests of a draft run once it is a project."""
-
 
 @pytest.fixture(scope="module")
 def lane_commands(request: pytest.FixtureRequest) -> dict[str, list[str]]:

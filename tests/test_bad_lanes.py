@@ -38,7 +38,7 @@ def _quiet(_: Progress) -> None:
 def outcome(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """One benchmark of all bad lanes through the real pipeline."""
     runner, _ = runners.choose(request.param)
-    project = bad_lanes.make(tmp_path_factory.mktemp("projects"), list(FAULTS), timeout_seconds=10)
+    project = bad_lanes.make(tmp_path_factory.mktemp("projects"), list(FAULTS), timeout_seconds=5)
     options = flow.Options(rounds=2, budget_seconds=120, min_run_seconds=0.1, seed=1)
     said: list[str] = []
     content = flow.bench(project, runner, options, said.append, _quiet)

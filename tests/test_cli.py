@@ -46,6 +46,7 @@ def test_bad_duration_is_refused(text: str) -> None:
     [
         ("bench-x", ["--nonsense"]), ("bench-x", ["--rounds", "many"]), ("bench-x", ["--budget", "soon"]),
         ("bench-x", ["--runner", "moon"]), ("bench-x", ["stray"]), ("bench-x", ["--lane", "go"]),
+        ("soak-x", ["--rounds", "3"]), ("soak-x", ["--seconds", "long"]), ("bench-x", ["--seconds", "3"]),
         ("build-x", ["--rounds", "3"]), ("verify-x", ["--budget", "3m"]),
     ],
 )  # fmt: skip

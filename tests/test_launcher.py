@@ -539,6 +539,7 @@ def test_server_life(launcher: LauncherClient) -> None:
     assert isinstance(server, Started)
     assert server.ready_line == b"listening on :1"
     assert launcher.usage(server).rss_bytes > 0
+    assert launcher.usage(server).fds >= 3
     assert launcher.run(shell("sleep 600 & exit 3")).leftover == 1
     assert running(launcher, server)
     launcher.signal(server, signal.SIGTERM)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tools.loads import TOOLS, Asked, dnsperf, pace, wrk
+from tools.loads import OWN, TOOLS, Asked, comparing, dnsperf, pace, rooms, wrk
 
 WRK = b"""Running 2s test @ http://127.0.0.1:20001/2b
   1 threads and 50 connections
@@ -38,6 +38,17 @@ PACE = {
     "mismatched": 1, "errors": 1, "dropped": 0, "reconnects": 0, "wall_ns": 500_000_000, "generator_cpu_ns": 4_000_000,
     "latency_ns": {"p50": 1, "p90": 2, "p99": 3, "p999": 4, "max": 5, "mean": 1}, "curve": [[0.5, 1], [1.0, 5]],
     "lag_ns": {"p50": 1, "p90": 1, "p99": 9, "p999": 9, "max": 9, "mean": 1}, "first_error": "closed without a reply",
+}  # fmt: skip
+
+
+QUANTILES = {"p50": 1, "p90": 2, "p99": 3, "p999": 4, "max": 5, "count": 90}
+ROOMS = {
+    "offered": 12, "accepted": 10, "refused": 0, "unanswered": 2, "skipped": 1,
+    "expected": {"low": 88, "high": 92, "unanswered": 18}, "delivered": 86, "missing": 2, "duplicated": 1,
+    "misordered": 2, "corrupted": 3, "connects": 9, "connect_failures": 1, "cut": 4, "users_max": 10, "setup_ns": 5,
+    "wall_ns": 1_000_000_000, "generator_cpu_ns": 7, "latency_ns": QUANTILES, "lag_ns": QUANTILES,
+    "connect_ns": QUANTILES, "curve": [[0.5, 1], [1.0, 5]], "first_error": "user 3: cut",
+    "series": [{"t_s": 1, "users": 9, "offered": 12, "delivered": 86, "errors": 0, "p99_ns": None}],
 }  # fmt: skip
 
 
@@ -76,6 +87,28 @@ def test_a_closed_loop_has_no_lag() -> None:
     assert pace.parse(json.dumps({**PACE, "rate_per_second": None}).encode()).lag_p99_ns is None
 
 
+def test_an_item_of_a_chat_is_a_delivery() -> None:
+    """What is due is the upper bound and what unanswered messages would have been; losses are below the lower one."""
+    found = rooms.parse(json.dumps(ROOMS).encode())
+    assert (found.offered, found.completed, found.mismatched) == (110, 86, 6)
+    assert (found.errors, found.dropped) == (5, 20)
+    assert (found.messages, found.connects, found.connect_p99_ns) == (10, 9, 3)
+    assert found.series[0].users == 9
+
+
+def test_wrong_deliveries_never_exceed_what_was_due() -> None:
+    """A server that sends everything twice has as many wrong deliveries as right ones."""
+    found = rooms.parse(json.dumps({**ROOMS, "duplicated": 86}).encode())
+    assert found.offered == found.completed + found.mismatched
+
+
+def test_own_generators_compare_for_those_that_do_not() -> None:
+    """`pace` looks at bodies before `wrk` counts; `rooms` always looks."""
+    assert (comparing("wrk"), comparing("rooms"), set(OWN)) == (pace, rooms, {"pace", "rooms"})
+    assert len({tool.ARM for tool in OWN.values()}) == len(OWN)
+    assert "--once" in rooms.once(asked(script="{data}/steady.json"))
+
+
 @pytest.mark.parametrize("tool", sorted(TOOLS))
 @pytest.mark.parametrize("stdout", [b"", b"{}", b"Segmentation fault\n", b"[1]"])
 def test_other_output_is_refused(tool: str, stdout: bytes) -> None:
@@ -90,4 +123,5 @@ def test_commands_say_what_was_asked() -> None:
     words = " ".join(pace.command(asked(rate_per_second=1234.5, connections=7)))
     assert "--rate 1234.5" in words
     assert "--connections 7" in words
+    assert "--plan /data/x.pace --seconds 2" in " ".join(rooms.command(asked()))
     assert "-p 20001" in " ".join(dnsperf.command(asked()))

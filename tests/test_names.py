@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,14 @@ def test_what_cannot_be_a_session_is_left_out(tmp_path: Path, content: bytes) ->
     write(tmp_path, "broken", content)
     write(tmp_path, "fine", b"alias: fine\n")
     assert [alias for alias, _, _ in names.entries(tmp_path)] == ["fine"]
+
+
+def test_a_soak_is_seen_without_reading_the_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only projects with a case that is run for long have a session for it."""
+    write(tmp_path, "long", b"alias: long\ncases:\n  - name: one\n    soak: {seconds: 60}\n")
+    write(tmp_path, "short", b'alias: short\n# soak: none\ntitle: "soak: no"\n')
+    monkeypatch.setattr(names, "entries", partial(names.entries, tmp_path))
+    assert names.soaked() == [("long", "long")]
 
 
 def test_order_is_that_of_the_folders(tmp_path: Path) -> None:

@@ -128,6 +128,24 @@ def test_two_headlines_are_refused(path: Path) -> None:
     assert "F:20:3: more than one case is the headline" in refusal(path)
 
 
+PLANS = [
+    ("{tool: rooms, protocol: websocket, script: s, rate: 5}", "says how many users there are"),
+    ("{tool: rooms, protocol: http, script: s}", "speaks websocket"),
+    ("{tool: pace, protocol: websocket, script: s}", "speaks websocket"),
+    ("{tool: pace, protocol: http, script: s, scripts: {p: {protocol: websocket, script: s}}}", "speaks websocket"),
+    ("{tool: pace, protocol: http, script: s, saturates: true}", "saturates"),
+    ("{tool: pace, protocol: http, script: s}, soak: {seconds: 60}", "can be soaked"),
+]
+
+
+@pytest.mark.parametrize(("load", "expected"), PLANS)
+def test_a_plan_has_its_own_rules(path: Path, load: str, expected: str) -> None:
+    """Rates and connections stand in the plan, and only a plan can be run for long."""
+    change(path, "title: count lines,", f"title: count lines, load: {load},")
+    change(path, "limits:", "server: {args: []}\nlimits:")
+    assert expected in refusal(path)
+
+
 @pytest.mark.parametrize("folder", ["../x", "/etc", "good/../../x"])
 def test_folder_outside_is_refused(path: Path, folder: str) -> None:
     """The folder of a lane cannot be written so that it leaves the project."""

@@ -50,7 +50,7 @@ def test_write_refuses_to_overwrite(tmp_path: Path) -> None:
     assert leftovers(tmp_path) == []
 
 
-@pytest.mark.parametrize("change", [{"schema_version": 3}, {"surprise": 1}, {"created_at": "2026-02-30T00:00:00Z"}])
+@pytest.mark.parametrize("change", [{"schema_version": 4}, {"surprise": 1}, {"created_at": "2026-02-30T00:00:00Z"}])
 def test_write_refuses_what_it_would_not_read(tmp_path: Path, change: dict[str, Any]) -> None:
     """An invalid tree is never stored."""
     with pytest.raises(ResultError):

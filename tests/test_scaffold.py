@@ -26,6 +26,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 LANGUAGES = ("go", "rust", "zig")
 PLANNED = rows.planned()
 WISH = Wish("Word counter", "", "", "", "batch", LANGUAGES)
+KINDS = ("batch", "server", "client")
+FOLDERS = {"batch": {"tests"}, "server": {"tests"}, "client": {"tests", "services"}}
 # Accepted, and hard on every format that it ends up in; the folder sorts behind xxhash-rust in Cargo.lock.
 HOSTILE = """Zebra's "finest" {0} %d $x #1: [a](b) *c* @@slug@@ & words"""
 PUNCTUATION = st.characters(exclude_categories=("C", "Z", "L", "M", "N"), include_characters="abZ19 ")
@@ -129,13 +131,13 @@ def test_any_title_is_made_a_safe_name_or_refused(title: str) -> None:
 
 
 @settings(deadline=None)
-@given(st.text(PUNCTUATION, max_size=70))
-def test_every_accepted_title_comes_back(rest: str) -> None:
+@given(st.text(PUNCTUATION, max_size=70), st.sampled_from(KINDS))
+def test_every_accepted_title_comes_back(rest: str, kind: str) -> None:
     """YAML, Go, Rust, Zig and Markdown all give the title that went in."""
     title = " ".join(f"Any {rest}".split())
     assume(not any(char in title for char in wish.REFUSED))
     try:
-        place = settled(title)
+        place = settled(title, kind=kind)
     except ScaffoldError:
         assume(condition=False)
     made = scaffold.render(place)
@@ -196,8 +198,10 @@ def test_number_and_group(number: str, group: str, expected: tuple[str, str]) ->
         ({"languages": ("go", "cobol")}, "no template for 'cobol'"),
         ({"languages": ("project",)}, "no template for 'project'"),
         ({"languages": ()}, "none given"),
-        ({"kind": "server"}, "servers issue"),
-        ({"title": "DNS resolver"}, "planned as server, client"),
+        ({"kind": "scenario"}, "scenario: comes later"),
+        ({"kind": "bach"}, "'bach': no such kind"),
+        ({"title": "QUIC ping client"}, "planned as client"),
+        ({"title": "Container watchdog", "kind": ""}, "planned as scenario, which comes later"),
     ],
 )
 def test_bad_or_taken_values_are_refused(changes: dict[str, Any], words: str) -> None:
@@ -212,22 +216,41 @@ def test_a_planned_system_keeps_its_place() -> None:
     assert (place.number, place.group, place.alias) == ("9.3", "9 Data engines", "parquet")
 
 
+@pytest.mark.parametrize(
+    ("title", "kind"),
+    [
+        ("Word counter", "batch"),
+        ("Parquet file reader", "batch"),
+        ("QUIC ping client", "client"),
+        ("DNS resolver", "server"),
+        ("WebSocket public chat", "server"),
+        ("Log aggregator sidecar", "client"),
+    ],
+)
+def test_the_kind_is_the_planned_one(title: str, kind: str) -> None:
+    """Without --kind a planned system is made as what it is planned as, anything else as a batch job."""
+    assert settled(title, kind="").kind == kind
+
+
 # --- rendering -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("languages", [c for count in (1, 2, 3) for c in combinations(LANGUAGES, count)])
-def test_any_set_of_languages_is_a_valid_project(languages: tuple[str, ...], root: Path) -> None:
+def test_any_set_of_languages_is_a_valid_project(languages: tuple[str, ...], kind: str, root: Path) -> None:
     """The rendered project loads, has these lanes and no others, and no placeholder is left."""
-    folder = scaffold.run(replace(WISH, languages=languages[::-1]), root)
+    folder = scaffold.run(replace(WISH, kind=kind, languages=languages[::-1]), root)
     loaded = project.load(folder / "project.yaml")
     assert tuple(loaded.lanes) == languages
-    assert {path.name for path in folder.iterdir() if path.is_dir()} == {*languages, "tests"}
+    assert loaded.kinds == (kind,)
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == {*languages, *FOLDERS[kind]}
     assert not [name for name, content in tree(folder).items() if b"@@" in content]
 
 
-def test_lanes_have_the_same_rooms() -> None:
-    """A reader who knows one lane finds the same files in the others."""
-    made = scaffold.render(settled())
+@pytest.mark.parametrize("kind", KINDS)
+def test_lanes_have_the_same_rooms(kind: str) -> None:
+    """A reader who knows one lane finds the same files in the others, and each of them in the README."""
+    made = scaffold.render(settled(kind=kind))
     rooms = {
         language: {
             Path(name).stem for name in made if name.startswith(language) and name.endswith((".go", ".rs", ".zig"))
@@ -236,6 +259,16 @@ def test_lanes_have_the_same_rooms() -> None:
     }
     go = {room for room in rooms["go"] if not room.endswith("_test")}
     assert go == rooms["rust"] == rooms["zig"] - {"build"}
+    assert go == set(re.findall(r"^\| `(\w+)` \|", made["README.md"], re.MULTILINE))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_project_has_the_name_of_a_crate_it_uses(kind: str) -> None:
+    """Cargo knows a package by its name: such a title is refused."""
+    lock = scaffold.render(settled(kind=kind))["rust/Cargo.lock"]
+    crates = set(re.findall(r'^name = "(.*)"$', lock, re.MULTILINE)) - {"word-counter"}
+    assert crates
+    assert crates <= wish.RESERVED
 
 
 @pytest.mark.parametrize(("title", "first"), [("Word counter", "word-counter"), ("Zebra", "xxhash-rust")])
@@ -336,13 +369,13 @@ def invalid_project(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 
 def lost_title(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """A template that says another title than the one asked for."""
-    text = (wish.TEMPLATES / "project" / "project.yaml").read_text()
+    text = (wish.TEMPLATES / "batch" / "project" / "project.yaml").read_text()
     _template(monkeypatch, folder, "project/project.yaml", text.replace("@@title_quoted@@", "Another"))
 
 
 def _template(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, text: str) -> None:
     shutil.copytree(wish.TEMPLATES, folder / "templates")
-    (folder / "templates" / name).write_text(text)
+    (folder / "templates" / "batch" / name).write_text(text)
     monkeypatch.setattr(scaffold, "TEMPLATES", folder / "templates")
 
 
@@ -412,24 +445,26 @@ def answers(*lines: str) -> tuple[Callable[[str], str], list[str]]:
 
 
 def test_defaults_are_one_return_away(root: Path) -> None:
-    """A title and three empty lines make a project; each question shows its default."""
-    ask, asked = answers("Word counter", "", "", "")
+    """A title and four empty lines make a project; each question shows its default."""
+    ask, asked = answers("Word counter", "", "", "", "")
     scaffold.run(replace(WISH, title=""), root, ask)
-    assert [re.findall(r"\[(.*)\]", question) for question in asked] == [[], ["11.1"], ["word"], ["go,rust,zig"]]
+    shown = [re.findall(r"\[(.*)\]", question) for question in asked]
+    assert shown == [[], ["batch"], ["11.1"], ["word"], ["go,rust,zig"]]
     assert project.find("word", root / "projects").number == "11.1"
 
 
 def test_a_bad_answer_is_asked_again_at_once(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The reason is said and the same question comes again; a group is taken where a number is asked for."""
-    ask, asked = answers("", "../x", "Word counter", "9.1", "Text tools", "csv", "words", "go, cobol", "zig go")
-    scaffold.run(replace(WISH, title=""), root, ask)
+    typed = ("", "../x", "Word counter", "bach", "client", "9.1", "Text tools", "csv", "words", "go, cobol", "zig go")
+    ask, asked = answers(*typed)
+    scaffold.run(replace(WISH, title="", kind=""), root, ask)
     assert [question.split()[0].rstrip(",") for question in asked] == [
-        "Title", "Title", "Title", "Number", "Number", "Alias", "Alias", "Languages", "Languages",
+        "Title", "Title", "Title", "Kind:", "Kind:", "Number", "Number", "Alias", "Alias", "Languages", "Languages",
     ]  # fmt: skip
     made = project.find("words", root / "projects")
-    assert (made.group, tuple(made.lanes)) == ("11 Text tools", ("go", "zig"))
+    assert (made.group, made.kinds, tuple(made.lanes)) == ("11 Text tools", ("client",), ("go", "zig"))
     said = capsys.readouterr().err
-    for words in ("--title is missing", "must start with a letter", "9.1 is taken", "csv is taken", "'cobol'"):
+    for words in ("--title is missing", "must start with a letter", "'bach'", "9.1 is taken", "csv is", "'cobol'"):
         assert words in said
 
 
@@ -449,12 +484,19 @@ def private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caches, "WORK", tmp_path / "work")
 
 
+WHOLE = "DEADHEAT_WHOLE_TEMPLATES"
+ON_DEMAND = pytest.mark.skipif(WHOLE not in os.environ, reason=f"takes minutes: set {WHOLE}")
+
+
 @pytest.mark.slow
 @pytest.mark.toolchain
+@pytest.mark.parametrize(
+    "kind", ["batch", pytest.param("server", marks=ON_DEMAND), pytest.param("client", marks=ON_DEMAND)]
+)
 @pytest.mark.usefixtures("private_cache")
-def test_the_lanes_build_are_right_and_clean(root: Path) -> None:
+def test_the_lanes_build_are_right_and_clean(kind: str, root: Path) -> None:
     """All lanes of a project with a hostile title pass the oracle, their own unit tests and their lints."""
-    made = project.load(scaffold.run(replace(WISH, title=HOSTILE), root) / "project.yaml")
+    made = project.load(scaffold.run(replace(WISH, title=HOSTILE, kind=kind), root) / "project.yaml")
     runner, _ = runners.choose("host")
     said: list[str] = []
     assert flow.verify_only(made, runner, flow.Options(), said.append), "\n".join(said)

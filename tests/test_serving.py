@@ -83,6 +83,31 @@ def test_a_closed_loop_may_keep_the_generator_busy() -> None:
     assert judge(busy, rate=None, cpu_ns=500_000_000).flags == ["generator-busy"]
 
 
+PLAN: dict[str, Any] = {"tool": "rooms", "protocol": "websocket"}
+
+
+def test_a_plan_is_kept_by_the_clock() -> None:
+    """Without a rate of its own, what is lost and a late generator count as with one."""
+    assert judge(replace(GOOD, dropped=1), rate=None, **PLAN).flags == ["load-errors"]
+    assert judge(replace(GOOD, lag_p99_ns=1_000_001), rate=None, **PLAN).flags == ["generator-lag"]
+
+
+@pytest.mark.parametrize(
+    ("change", "flags"),
+    [
+        ({}, []),
+        ({"completed": 989, "dropped": 11}, ["saturated"]),
+        ({"latency_ns": {"p99": 100_000_000}}, ["saturated"]),
+        ({"errors": 1}, ["load-errors"]),
+        ({"mismatched": 1, "completed": 999}, ["wrong-replies"]),
+    ],
+)
+def test_a_step_that_is_too_much_fails_nobody(change: dict[str, Any], flags: list[str]) -> None:
+    """Late deliveries only mark the run; wrong ones and cut users still end the verdict."""
+    found = replace(GOOD, **change)
+    assert judge(found, rate=None, saturates=True, **PLAN).flags == flags
+
+
 def test_a_generator_that_failed_is_a_failed_run() -> None:
     """Its words are the reason."""
     sample = judge("the load generator failed: signal 11")

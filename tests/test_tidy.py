@@ -18,13 +18,13 @@ SUBPROCESS_DOORS = {"tools/process.py", "tools/launcher/client.py"}
 DOCKER_DOORS = {"tools/runners/engine.py", "tools/runners/images.py", "tools/runners/docker.py"}
 FIRST_HALF = {
     "assemble", "baseline", "build", "environment", "flow", "languages", "launcher", "measure", "packages", "plan",
-    "process", "revisions", "runners", "samples", "temporary", "toolchains", "verify", "workloads",
+    "process", "revisions", "runners", "samples", "soaking", "temporary", "toolchains", "verify", "workloads",
 }  # fmt: skip
 SECOND_HALF = {
-    "analysis", "changed", "checks", "compare", "compare_tables", "documents", "export", "fastschema", "figures",
-    "history", "history_tables", "markdown", "meaning", "overview_tables", "picture", "project_tables", "record",
-    "report", "result", "roster", "rows", "score_tables", "selection", "selftest_record", "selftest_tables", "shifts",
-    "splice", "strictjson", "tables", "validate", "values", "wording",
+    "analysis", "changed", "checks", "compare", "compare_tables", "documents", "drift", "export", "fastschema",
+    "figures", "history", "history_tables", "markdown", "meaning", "overview_tables", "picture", "project_tables",
+    "record", "report", "result", "roster", "rows", "score_tables", "selection", "selftest_record", "selftest_tables",
+    "shifts", "soak_tables", "splice", "strictjson", "tables", "validate", "values", "wording",
 }  # fmt: skip
 REGISTRIES = [
     "pypi" + ".org",
@@ -221,6 +221,12 @@ def test_no_trace_of_a_workplace() -> None:
         "/work/" + "main",
     ]
     assert [(name, trace) for name, text in texts().items() for trace in traces if trace in text] == []
+
+
+def test_load_generators_share_their_clock() -> None:
+    """Each is a crate of its own, which is built from its folder alone; what they have in common is one text."""
+    pace, rooms = (ROOT / "tools" / "loads" / name / "src" / "clock.rs" for name in ("pace", "rooms"))
+    assert pace.read_bytes() == rooms.read_bytes()
 
 
 def test_nothing_generated_is_tracked() -> None:

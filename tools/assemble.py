@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +23,7 @@ from tools.workloads import Prepared
 if TYPE_CHECKING:
     from tools.flow import Benchmark, Contender
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 TEST_MARKS = ("_test.", "/tests/", "test_")
 
 
@@ -164,6 +165,7 @@ def _case(one: CaseRun, done: Benchmark, prepared: Prepared) -> dict[str, Any]:
         "samples": columns(one.samples, load=case.load is not None),
         "metric": case.measures(done.project.metric.name),
         "load": _load(one) if case.load else None,
+        "soak": {"seconds": case.load.measure_seconds, "series": one.soak} if case.load and done.options.soak else None,
     }
 
 
@@ -172,7 +174,21 @@ def _load(one: CaseRun) -> dict[str, Any]:
     load = one.case.load
     assert load is not None  # noqa: S101 - the caller looked
     plain = ("tool", "protocol", "connections", "pipeline", "settle_seconds", "measure_seconds", "error_budget")
-    return {name: getattr(load, name) for name in plain} | {"rate_per_second": one.rate, "curves": _curves(one.samples)}
+    found = {name: getattr(load, name) for name in plain} | {
+        "rate_per_second": one.rate,
+        "curves": _curves(one.samples),
+    }
+    if load.tool == "rooms" and one.check.answer is not None:
+        found["plan"] = _planned(json.loads(one.check.answer.read_bytes()), saturates=load.saturates)
+        found["connections"] = max(max(phase["users"]) for phase in found["plan"]["phases"])
+    return found
+
+
+def _planned(raw: Mapping[str, Any], *, saturates: bool) -> dict[str, Any]:
+    """What the users did; the phases were stretched to the length of a run."""
+    names = ("name", "seconds", "users", "rate", "session_seconds")
+    phases = [{name: phase.get(name) for name in names} for phase in raw["phases"]]
+    return {"saturates": saturates, "payload_bytes": raw["payload_bytes"], "phases": phases}
 
 
 def _curves(samples: Sequence[Sample]) -> dict[str, list[list[float]]]:
@@ -193,7 +209,8 @@ def _calibration(found: Calibration) -> dict[str, Any]:
 def _states(one: CaseRun, done: Benchmark) -> dict[str, Any]:
     """The state of every arm in this case, also of those that never came to it."""
     absent = {contender.name: _state(contender, done) for contender in done.contenders}
-    absent[f"{done.reference}-null"] = ("not-run", "the reference lane did not run")
+    why = "a soak has no null arm" if done.options.soak else "the reference lane did not run"
+    absent[f"{done.reference}-null"] = ("not-run", why)
     states = {name: one.states.get(name, found) for name, found in absent.items()}
     return {name: {"state": state, "reason": reason and one_line(reason)} for name, (state, reason) in states.items()}
 

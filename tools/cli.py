@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from tools import baseline, build, flow, plan, runners, terminal
 from tools.errors import DeadheatError, UsageError
+from tools.loads import OWN
 from tools.model import Project
 from tools.project import find, load_all
 from tools.runners.base import Runner
@@ -41,7 +42,7 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def parser(program: str) -> argparse.ArgumentParser:
-    """Options after `--` of the build, verify and bench sessions."""
+    """Options after `--` of the build, verify, bench and soak sessions."""
     made = _Parser(prog=f"nox -s {program}", description="Options go after `--`.", allow_abbrev=False)
     made.add_argument("--lanes", type=names, default=(), metavar="go,zig", help="only these lanes or languages")
     made.add_argument(
@@ -49,14 +50,25 @@ def parser(program: str) -> argparse.ArgumentParser:
     )
     made.add_argument("--no-peers", action="store_true", help="leave the peers out")
     made.add_argument("--list", action="store_true", help="print the cells and stop")
+    if program.startswith(("bench", "soak")):
+        _measuring(made)
     if program.startswith("bench"):
-        _bench_options(made)
+        _in_rounds(made)
+    if program.startswith("soak"):
+        made.add_argument("--seconds", type=duration, metavar="60s", help="length of a run (default: the case's own)")
     return made
 
 
-def _bench_options(made: argparse.ArgumentParser) -> None:
-    """What only benchmarks take."""
+def _measuring(made: argparse.ArgumentParser) -> None:
+    """Options of all sessions that measure."""
     made.add_argument("--cases", type=names, default=(), metavar="a,b", help="only these cases")
+    made.add_argument("--seed", type=int, metavar="N", help="seed of the order (default: random, stored in the result)")
+    made.add_argument("--no-store", action="store_true", help="show the numbers, keep nothing (a trial run)")
+    made.add_argument("--no-tables", action="store_true", help="store the result, leave the Markdown tables alone")
+
+
+def _in_rounds(made: argparse.ArgumentParser) -> None:
+    """What only benchmarks take."""
     made.add_argument("--rounds", type=int, metavar="N", help="at most N rounds (default: 12 to 40, until precise)")
     made.add_argument(
         "--budget", type=duration, metavar="5m",
@@ -64,9 +76,6 @@ def _bench_options(made: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     made.add_argument("--min-run", type=duration, default=0.5, metavar="0.5s", help="least length of one run (0.5s)")
     made.add_argument("--workload", default="bench", metavar="NAME", help="bench, or large where a project has it")
-    made.add_argument("--seed", type=int, metavar="N", help="seed of the order (default: random, stored in the result)")
-    made.add_argument("--no-store", action="store_true", help="show the numbers, keep nothing (a trial run)")
-    made.add_argument("--no-tables", action="store_true", help="store the result, leave the Markdown tables alone")
     made.add_argument("--against", metavar="REV", help="race each lane beside itself at this commit; stores nothing")
     made.add_argument(
         "--fail-on-regression", action="store_true", help="with --against: fail where a lane is shown to be slower"
@@ -75,7 +84,7 @@ def _bench_options(made: argparse.ArgumentParser) -> None:
 
 
 def session(step: str, aliases: Sequence[str], argv: Sequence[str]) -> None:
-    """Run one step (build, verify, bench) for some projects, all of them without aliases.
+    """Run one step (build, verify, bench, soak) for some projects, all of them without aliases.
 
     Raises:
         DeadheatError: something failed; every project was tried.
@@ -88,7 +97,7 @@ def session(step: str, aliases: Sequence[str], argv: Sequence[str]) -> None:
         return
     runner, why = runners.choose(args.runner)
     terminal.say(f"runner  {runner.name} ({why})")
-    action = {"build": _build, "verify": _verify, "bench": _bench}[step]
+    action = {"build": _build, "verify": _verify, "bench": _bench, "soak": _soak}[step]
     failed = [project.alias for project in projects if not action(project, runner, args)]
     if failed:
         raise DeadheatError(f"{step} failed for {', '.join(failed)}")
@@ -107,6 +116,8 @@ def _cells(step: str, projects: Sequence[Project], args: argparse.Namespace) -> 
 
 def _options(args: argparse.Namespace, step: str) -> flow.Options:
     common = {"lanes": args.lanes, "peers": not args.no_peers}
+    if step == "soak":
+        return flow.Options(**common, cases=args.cases, seed=args.seed, soak=True, soak_seconds=args.seconds)
     if step != "bench":
         return flow.Options(**common)
     for flag in ("fail_on_regression", "store"):
@@ -131,14 +142,23 @@ def _verify(project: Project, runner: Runner, args: argparse.Namespace) -> bool:
 
 def _bench(project: Project, runner: Runner, args: argparse.Namespace) -> bool:
     """Measure, store, show, rewrite the tables; a project in which nothing could be timed is a failure."""
-    options = _options(args, "bench")
     if args.workload not in project.workloads:
         raise UsageError(
             f"{project.alias} has no workload {args.workload!r}", remedy="known: " + ", ".join(project.workloads)
         )
     if args.against is not None:
-        return _against(project, runner, args, options)
-    content = _measured(project, runner, options)
+        return _against(project, runner, args, _options(args, "bench"))
+    return _kept(project, runner, args, "bench")
+
+
+def _soak(project: Project, runner: Runner, args: argparse.Namespace) -> bool:
+    """Run every program for long, store, show, rewrite the tables."""
+    return _kept(project, runner, args, "soak")
+
+
+def _kept(project: Project, runner: Runner, args: argparse.Namespace, step: str) -> bool:
+    """Measure one project, store, show; true when every lane could be timed."""
+    content = _measured(project, runner, _options(args, step), step)
     if content is None:
         return False
     from tools import publish  # noqa: PLC0415 - heavy imports come after the last timed run (MEASURING 16)
@@ -156,7 +176,7 @@ def _against(project: Project, runner: Runner, args: argparse.Namespace, options
             terminal.say(f"against {project.slug}/{lane}: left out: {why}")
         if not duel.pairs:
             return True
-        content = _measured(duel.project, runner, replace(options, lanes=(), beside=duel.pairs))
+        content = _measured(duel.project, runner, replace(options, lanes=(), beside=duel.pairs), "bench")
     if content is None:
         return False
     from tools import publish  # noqa: PLC0415 - as above
@@ -164,39 +184,40 @@ def _against(project: Project, runner: Runner, args: argparse.Namespace, options
     return publish.against(content, duel, keep=args.store, strict=args.fail_on_regression)
 
 
-def _measured(project: Project, runner: Runner, options: flow.Options) -> dict[str, Any] | None:
+def _measured(project: Project, runner: Runner, options: flow.Options, step: str) -> dict[str, Any] | None:
     """The content of a result, or None where nothing could be timed, which is said."""
     try:
         content = flow.bench(project, runner, options, terminal.say, terminal.ProgressLine())
     except UsageError:
         raise
     except DeadheatError as error:
-        terminal.say(f"bench   {project.slug}: {error}")
+        terminal.say(f"{step:7} {project.slug}: {error}")
         return None
     terminal.clear()
     return content
 
 
 def lane_steps(what: str, argv: Sequence[str]) -> None:
-    """Run the lanes' own tests or lints on the host, or where asked.
+    """Run the own tests or lints of the load generators and lanes on the host, or where asked.
 
     Raises:
         DeadheatError: some failed; every lane was tried.
     """
     args = parser(what).parse_args(list(argv))
     runner, _ = runners.choose(args.runner or "host")
-    failed = []
+    sources = [build.tool(name, tool.FOLDER, "rust") for name, tool in OWN.items()]
     for project in load_all():
-        for lane in flow.chosen(
-            project, flow.Options(lanes=args.lanes if set(args.lanes) & lanes_of(project) else (), peers=False)
-        ):
-            name = f"{project.slug}/{lane.name}"
-            try:
-                build.check(runner, build.source_of(project, lane), what)
-                terminal.say(f"{what:7} {name}: ok")
-            except DeadheatError as error:
-                failed.append(name)
-                terminal.say(f"{what:7} {name}: FAILED: {error}")
+        lanes = args.lanes if set(args.lanes) & lanes_of(project) else ()
+        chosen = flow.chosen(project, flow.Options(lanes=lanes, peers=False))
+        sources += [build.source_of(project, lane) for lane in chosen]
+    failed = []
+    for source in sources:
+        try:
+            build.check(runner, source, what)
+            terminal.say(f"{what:7} {source.id}: ok")
+        except DeadheatError as error:
+            failed.append(source.id)
+            terminal.say(f"{what:7} {source.id}: FAILED: {error}")
     if failed:
         raise DeadheatError(f"{what} failed for {', '.join(failed)}")
 

@@ -23,6 +23,9 @@ class LoadFigures:
     latency_p99_quartiles_ns: Quartiles | None
     generator_bound: bool
     """True when the generator, not the server, was the ceiling in most rounds."""
+    connect_p99_ns: float | None = None
+    saturated: bool = False
+    """True when a step of saturation was too much in most rounds."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +103,14 @@ def _load_figures(samples: Samples, runs: list[int]) -> LoadFigures:
     cpu = [_value(samples, index, "cpu_ns_per_item") for index in runs]
     p50 = [float(value) for index in runs if (value := samples.latency_p50_ns[index]) is not None]
     p99 = [float(value) for index in runs if (value := samples.latency_p99_ns[index]) is not None]
-    bound = sum("generator-busy" in samples.flags[index] for index in runs)
+    connect = [float(value) for index in runs if samples.connect_p99_ns and (value := samples.connect_p99_ns[index])]
+    bound, over = (sum(flag in samples.flags[index] for index in runs) for flag in ("generator-busy", "saturated"))
     return LoadFigures(
         cpu_ns_per_item=stats.median(cpu),
         latency_p50_ns=stats.median(p50) if p50 else None,
         latency_p99_ns=stats.median(p99) if p99 else None,
         latency_p99_quartiles_ns=stats.quartiles(p99) if p99 else None,
         generator_bound=bound * 2 > len(runs),
+        connect_p99_ns=stats.median(connect) if connect else None,
+        saturated=over * 2 > len(runs),
     )

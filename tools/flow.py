@@ -12,16 +12,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from tools import assemble, build, environment, interview, services, terminal, verify, workloads
 from tools.errors import BuildError, UsageError, VerifyError
 from tools.launcher.protocol import LaunchReply
-from tools.loads import TOOLS, pace
+from tools.loads import OWN, TOOLS
 from tools.measure import Arm, Bench, CaseRun, Progress, Settings
 from tools.model import Case, Lane, Packages, Peer, Project
-from tools.runners.base import TOOLBOX, Arena, Program, Run, Runner
+from tools.runners.base import Arena, Built, Program, Run, Runner
 from tools.serving import LoadBench
+from tools.soaking import SoakBench
 
 STARTUP_RUNS = 11
 INTERVIEW_PROCESSES = 256
@@ -42,6 +44,10 @@ class Options:
     """Hard where it is given; else a quarter of an hour, or what the least rounds for an interval take."""
     min_run_seconds: float = 0.5
     seed: int | None = None
+    soak: bool = False
+    """One long run of each program instead of rounds, in the cases that ask for it."""
+    soak_seconds: float | None = None
+    """Instead of what the cases say."""
     beside: Mapping[str, str] = field(default_factory=dict)
     """Lane -> the older lane that it races against, where only these pairs are claims (`tools.baseline`)."""
 
@@ -139,7 +145,10 @@ def verify_all(project: Project, runner: Runner, contenders: Sequence[Contender]
     programs = [Program(one.name, one.attempt.built) for one in contenders if one.attempt.built]
     if project.server is not None:
         _interview_all(project, runner, contenders, prepared)
-    with runner.arena([*_toolbox(project, runner), *programs], prepared.folder, project.limits) as arena:
+    with (
+        runner.arena([*_toolbox(project, runner), *programs], prepared.folder, project.limits) as arena,
+        services.all_services(arena, project),
+    ):
         for one in contenders:
             if one.attempt.built is None:
                 continue
@@ -178,16 +187,15 @@ def _verify_loads(project: Project, arena: Arena, workload: str, contenders: Seq
     if not cases:
         return
     peers = {name: peer for name, peer in project.peers.items() if peer.service}
-    with services.all_services(arena, project):
-        for one in contenders:
-            if one.attempt.built is None or one.verification is None:
-                continue
-            bench_one = LoadBench(arena, project, Settings(seed=0), 1, None, _quiet, peers=peers)
-            for case in cases:
-                if one.name not in case.without:
-                    one.verification.checks += 1
-                    if problem := bench_one.problem(case, Arm(one.name, "lane")):
-                        one.verification.failures.append((case.name, problem))
+    for one in contenders:
+        if one.attempt.built is None or one.verification is None:
+            continue
+        bench_one = LoadBench(arena, project, Settings(seed=0), 1, None, _quiet, peers=peers)
+        for case in cases:
+            if one.name not in case.without:
+                one.verification.checks += 1
+                if problem := bench_one.problem(case, Arm(one.name, "lane")):
+                    one.verification.failures.append((case.name, problem))
 
 
 def _quiet(progress: Progress) -> None:
@@ -195,21 +203,33 @@ def _quiet(progress: Progress) -> None:
 
 
 def _toolbox(project: Project, runner: Runner) -> list[Program]:
-    """Services and load generators of a project, as one more program; nothing for batch projects.
+    """Services and load generators of a project, as more programs; nothing for batch projects.
 
     Raises:
-        BuildError: our load generator does not build.
+        BuildError: a load generator of ours does not build.
     """
     loads = [case.load for case in project.cases if case.load is not None]
     if not loads and not project.services:
         return []
-    attempt = build.build(runner, build.tool("pace", pace.FOLDER, "rust"))
-    if attempt.built is None:
-        raise BuildError(f"the load generator does not build: {attempt.reason}", remedy=attempt.log.strip() or None)
+    names = {"pace", *(load.tool for load in loads if load.tool in OWN)}
+    arms = {name: Program(OWN[name].ARM, _generator(runner, name), cores="beside") for name in sorted(names)}
     needed = [service.packages for service in project.services] + [TOOLS[load.tool].PACKAGES for load in loads]
     apt = tuple(name for packages in needed for name in packages.apt)
     pip = tuple(name for packages in needed for name in packages.pip)
-    return [Program(TOOLBOX, attempt.built, Packages(apt, pip), cores="beside")]
+    arms["pace"] = replace(arms["pace"], packages=Packages(apt, pip))
+    return list(arms.values())
+
+
+def _generator(runner: Runner, name: str) -> Built:
+    """One of our own load generators.
+
+    Raises:
+        BuildError: it does not build.
+    """
+    attempt = build.build(runner, build.tool(name, OWN[name].FOLDER, "rust"))
+    if attempt.built is None:
+        raise BuildError(f"the load generator does not build: {attempt.reason}", remedy=attempt.log.strip() or None)
+    return attempt.built
 
 
 def measure_all(done: Benchmark, say: Say, progress: Callable[[Progress], None]) -> None:
@@ -221,7 +241,7 @@ def measure_all(done: Benchmark, say: Say, progress: Callable[[Progress], None])
     peers = {name: peer for name, peer in project.peers.items() if peer.service}
     cases = [case for case in chosen_cases(project, options) if case.name in checks]
     ready = [one for one in done.contenders if one.ready]
-    programs, arms = _line_up(ready, options.beside)
+    programs, arms = _line_up(ready, options.beside, null=not options.soak)
     done.claims = len(cases) * _claims(arms, options.beside)
     done.reference = arms[0].name
     programs = [*_toolbox(project, done.runner), *programs]
@@ -235,7 +255,8 @@ def measure_all(done: Benchmark, say: Say, progress: Callable[[Progress], None])
         bandwidth = done.environment["memory_bandwidth_bytes_per_second"]
         settings = replace(done.settings, cpus=_cpus(done))
         bench_one = Bench(arena, project, settings, done.claims, bandwidth, progress)
-        load_one = LoadBench(arena, project, settings, done.claims, bandwidth, progress, peers=peers)
+        kind = partial(SoakBench, seconds=options.soak_seconds) if options.soak else LoadBench
+        load_one = kind(arena, project, settings, done.claims, bandwidth, progress, peers=peers)
         end = time.monotonic() + done.settings.budget_seconds
         for index, case in enumerate(cases):
             share = max(0.0, end - time.monotonic()) / (len(cases) - index)
@@ -264,7 +285,8 @@ def chosen_cases(project: Project, options: Options) -> list[Case]:
     Raises:
         UsageError: a case is unknown, or takes its rate from one that was not asked for.
     """
-    known = {case.name: case for case in project.cases if options.workload in case.workloads}
+    possible = [case for case in project.cases if case.soak or not options.soak]
+    known = {case.name: case for case in possible if options.workload in case.workloads}
     if unknown := set(options.cases) - known.keys():
         missing = ", ".join(sorted(unknown))
         raise UsageError(f"{project.alias} has no such case: {missing}", remedy="known: " + ", ".join(known))
@@ -284,6 +306,8 @@ def _settings(options: Options) -> Settings:
     base = Settings(seed=seed, min_run_seconds=options.min_run_seconds, budget_is_hard=False)
     if options.budget_seconds is not None:
         base = replace(base, budget_seconds=options.budget_seconds, budget_is_hard=True)
+    if options.soak:
+        return replace(base, rounds_min=1, rounds_max=1)
     if options.rounds is None:
         return base
     return replace(base, rounds_min=min(base.rounds_min, options.rounds), rounds_max=options.rounds)
@@ -295,7 +319,7 @@ def _claims(arms: Sequence[Arm], beside: Mapping[str, str]) -> int:
     return max(1, len(beside) or math.comb(lanes, 2) + lanes * (len(arms) - lanes - 1))
 
 
-def _line_up(ready: Sequence[Contender], beside: Mapping[str, str]) -> tuple[list[Program], list[Arm]]:
+def _line_up(ready: Sequence[Contender], beside: Mapping[str, str], *, null: bool) -> tuple[list[Program], list[Arm]]:
     """Lanes first (the first is the reference), the null arm behind its lane, then the peers."""
     others = {**beside, **{older: lane for lane, older in beside.items()}}
     programs, arms = [], []
@@ -304,7 +328,7 @@ def _line_up(ready: Sequence[Contender], beside: Mapping[str, str]) -> tuple[lis
         role = "lane" if isinstance(one.source, Lane) else "peer"
         programs.append(Program(one.name, one.attempt.built))
         arms.append(Arm(one.name, role, counts_items=one.counts_items, beside=others.get(one.name)))
-        if len(arms) == 1:
+        if null and len(arms) == 1:
             programs.append(Program(f"{one.name}-{NULL_SUFFIX}", one.attempt.built))
             arms.append(Arm(f"{one.name}-{NULL_SUFFIX}", "null", of=one.name))
     return programs, arms

@@ -22,7 +22,7 @@ CPU_TOLERANCE_NS = (
     20_000_000  # looser than what the harness flags: ticks of up to 10 ms, counted for user and for system
 )
 CPU_TOLERANCE = 1.05
-MARKS = frozenset({"noisy", "generator-lag", "generator-busy"})
+MARKS = frozenset({"noisy", "generator-lag", "generator-busy", "saturated"})
 """Flags that mark a run and condemn nobody."""
 LOAD_COLUMNS = frozenset({"offered", "mismatched", "errors", "dropped", "latency_p99_ns"})
 HTML = re.compile(r"<[!/?A-Za-z]|&#?\w+;")
@@ -114,6 +114,7 @@ def _case(where: str, case: Mapping[str, Any], tree: Mapping[str, Any]) -> Itera
     for arm, state in case["states"].items():
         if state["state"] != "measured" and state["reason"] is None:
             yield f"{where}.states.{arm}", f"{state['state']} without a reason"
+    yield from _soak(f"{where}.soak", case.get("soak"), set(tree["arms"]))
     if case["load"] is not None and not set(case["samples"]) >= LOAD_COLUMNS:
         yield f"{where}.samples", "has a load, yet no columns of it"
         return
@@ -124,6 +125,17 @@ def _case(where: str, case: Mapping[str, Any], tree: Mapping[str, Any]) -> Itera
         elif key == "samples":
             yield from _rounds(f"{where}.samples", case)
             yield from _samples(f"{where}.samples", case, tree)
+
+
+def _soak(where: str, soak: Mapping[str, Any] | None, arms: set[str]) -> Iterator[Finding]:
+    """Find series of strangers, with holes, or with columns of different lengths."""
+    for arm, columns in soak["series"].items() if soak else ():
+        if arm not in arms:
+            yield f"{where}.series", f"{arm!r} is not an arm"
+        if len({len(column) for column in columns.values()}) != 1:
+            yield f"{where}.series.{arm}", "columns of different lengths"
+        elif columns["t_s"] != list(range(1, len(columns["t_s"]) + 1)):
+            yield f"{where}.series.{arm}.t_s", "not every second once"
 
 
 def _names(where: str, case: Mapping[str, Any], arms: set[str]) -> Iterator[Finding]:

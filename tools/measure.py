@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from tools import schedule, stats
 from tools.model import Case, Project
@@ -107,6 +108,8 @@ class CaseRun:
     floor_ns: float | None = None
     rate: float | None = None
     """Requests a second of an open loop."""
+    soak: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
+    """Of each arm, the columns of its seconds (tools.soaking)."""
 
     def fail(self, arm: str, state: str, reason: str) -> None:
         """End an arm's verdict in this case."""

@@ -88,7 +88,7 @@ class Load:
     tool: str
     protocol: str
     script: str
-    """A script of `pace` under {data}; every reply is compared with it."""
+    """A script of `pace` under {data}; every reply is compared with it. Of `rooms`, the plan of its users."""
     prepare: str | None = None
     """A script that is sent once to each fresh server before anything is timed."""
     scripts: dict[str, tuple[str, str | None, str]] = field(default_factory=dict)
@@ -102,6 +102,20 @@ class Load:
     measure_seconds: float = 3.0
     error_budget: float = 0.0
     """Share of requests that may fail or be dropped."""
+    saturates: bool = False
+    """Of a plan: it may ask more than any server can do, and the deliveries a second are what counts."""
+
+    @property
+    def by_the_clock(self) -> bool:
+        """Whether everything that is asked must be answered in time: latency counts, not capacity."""
+        return self.rate is not None or (self.tool == "rooms" and not self.saturates)
+
+
+@dataclass(frozen=True)
+class Soak:
+    """A case that is also run for long, to see what grows."""
+
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -169,10 +183,11 @@ class Case:
     peer_args: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """What a peer's command gets in this case where the lanes get `args`."""
     metric: str | None = None
+    soak: Soak | None = None
 
     def measures(self, of_project: str) -> str:
-        """What the verdict rests on: the case's own metric, latency where a rate is given, else the project's."""
-        return self.metric or ("latency_p99_ns" if self.load and self.load.rate else of_project)
+        """What the verdict rests on: the case's own metric, latency where the clock asks, else the project's."""
+        return self.metric or ("latency_p99_ns" if self.load and self.load.by_the_clock else of_project)
 
 
 @dataclass(frozen=True)

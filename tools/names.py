@@ -16,6 +16,7 @@ LINE = re.compile(
     r"""[ \t]*(?:[ \t]\#[^\n]*)?$""",
     re.MULTILINE,
 )
+SOAK = re.compile(r"^[ \t]+soak:[ \t]", re.MULTILINE)
 ALIAS = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -33,6 +34,12 @@ def entries(root: Path = PROJECTS) -> list[tuple[str, str, Path]]:
         if ALIAS.fullmatch(alias := values.get("alias", "")):
             found.append((alias, values.get("title", alias), path))
     return found
+
+
+def soaked() -> list[tuple[str, str]]:
+    """(alias, title) of the projects with a case that is also run for long."""
+    found = ((alias, title, path.read_text(encoding="utf-8", errors="replace")) for alias, title, path in entries())
+    return [(alias, title) for alias, title, text in found if SOAK.search(text)]
 
 
 def _scalar(match: re.Match[str]) -> str:

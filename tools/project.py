@@ -7,6 +7,7 @@ anything else looks at it, then against what a schema cannot say.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from tools.model import (
     Rate,
     Server,
     Service,
+    Soak,
     Workload,
 )
 
@@ -244,7 +246,23 @@ def _check_servers(tree: CommentedMap, base: Path) -> list[Finding]:
             problems.append((["cases", index, "load"], f"no case {rate['of']!r} before this one measures a capacity"))
         if "load" in case and rate is None:
             capacities.add(case["name"])
+        problems += [(["cases", index], text) for text in _plan_problems(case)]
     return problems
+
+
+def _plan_problems(case: CommentedMap) -> Iterator[str]:
+    """A plan has its own rates and its own protocol, and only a plan can be run for long."""
+    load = case.get("load", {})
+    planned = load.get("tool") == "rooms"
+    if planned and {"rate", "prepare", "connections", "pipeline"} & load.keys():
+        yield "the plan of `rooms` says how many users there are and what they do"
+    protocols = [one.get("protocol") for one in (load, *load.get("scripts", {}).values())]
+    if any(planned != (protocol == "websocket") for protocol in protocols):
+        yield "`rooms` speaks websocket, and nothing else does"
+    if "saturates" in load and not planned:
+        yield "only a plan of `rooms` saturates"
+    if "soak" in case and not planned:
+        yield "only a load of `rooms` can be soaked"
 
 
 def _check_folder(base: Path, where: list[Any], folder: str) -> list[Finding]:
@@ -309,6 +327,8 @@ def _case(raw: Any) -> Case:
     fields = _plain(raw)
     if "load" in fields:
         fields["load"] = _load(fields["load"])
+    if "soak" in fields:
+        fields["soak"] = Soak(float(fields["soak"]["seconds"]))
     fields["peer_args"] = {name: tuple(args) for name, args in fields.get("peer_args", {}).items()}
     return Case(**{**fields, "args": tuple(fields["args"]), "workloads": tuple(fields["workloads"])})
 

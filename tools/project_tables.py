@@ -80,6 +80,10 @@ def case_table(evidence: Evidence, analysis: Analysis) -> str:
     if bound and case.metric != "cpu_ns_per_item":
         names = ", ".join(wording.program(arms[name]) for name in bound if arms[name].role != "null")
         notes.append(f"The load generator was the ceiling, so the throughput is at least this: {names}.")
+    over = [one.arm for one in analysis.figures.values() if one.load and one.load.saturated]
+    if over:
+        names = ", ".join(wording.program(arms[name]) for name in over if arms[name].role != "null")
+        notes.append(f"More than it can do: not 99 % of the deliveries within 100 ms (p99): {names}.")
     return "\n\n".join([*notes, *_folded(list(_two_regimes(evidence, analysis)))])
 
 
@@ -95,8 +99,10 @@ def _shape(analysis: Analysis) -> _Shape:
     """Choose the figures that the verdict of a case rests on."""
     if analysis.case.load is None:
         return _Shape(("Median", "Quartiles", "Throughput"), _batch_cells)
-    if analysis.case.load.rate_per_second is None:
+    if not analysis.case.load.by_the_clock:
         return _Shape(("Throughput", "CPU time each"), _capacity_cells)
+    if analysis.case.load.plan is not None:
+        return _Shape(("p99", "Quartiles", "p50", "CPU time each", "Join p99"), _chat_cells)
     return _Shape(("p99", "Quartiles", "p50", "CPU time each"), _latency_cells)
 
 
@@ -120,6 +126,11 @@ def _latency_cells(figures: Figures, plural: str) -> list[str]:
     return [
         md.duration(load.latency_p99_ns), quartiles, md.duration(load.latency_p50_ns), md.duration(load.cpu_ns_per_item)
     ]  # fmt: skip
+
+
+def _chat_cells(figures: Figures, plural: str) -> list[str]:
+    assert figures.load is not None  # noqa: S101 - the shape says so
+    return [*_latency_cells(figures, plural), md.duration(figures.load.connect_p99_ns)]
 
 
 def _two_regimes(evidence: Evidence, analysis: Analysis) -> Iterator[str]:

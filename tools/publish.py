@@ -7,7 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tools import caches, compare, compare_tables, files, project_tables, result, screen, summary, terminal
+from tools import (
+    caches,
+    compare,
+    compare_tables,
+    files,
+    project_tables,
+    result,
+    screen,
+    soak_tables,
+    summary,
+    terminal,
+)  # fmt: skip
 from tools import markdown as md
 from tools import tables as documents
 from tools.baseline import SHORT, Duel
@@ -32,7 +43,8 @@ def show(content: Mapping[str, Any]) -> None:
 def _page(found: Result) -> str:
     """The tables of a result as its README has them; only the first where all would be too long."""
     evidence = Evidence(found, frozenset())
-    whole = project_tables.results(evidence)
+    tables = soak_tables if any(case.soak for case in found.cases) else project_tables
+    whole = tables.results(evidence)
     return f"## {md.text(found.slug)}\n\n{whole if len(whole) < SUMMARY_BYTES else project_tables.glance(evidence)}\n"
 
 

@@ -156,6 +156,9 @@ class Samples:
     latency_max_ns: tuple[int | None, ...] = ()
     lag_p99_ns: tuple[int | None, ...] = ()
     generator_cpu_ns: tuple[int | None, ...] = ()
+    messages: tuple[int | None, ...] = ()
+    connects: tuple[int | None, ...] = ()
+    connect_p99_ns: tuple[int | None, ...] = ()
 
     def by_round(self, arm: str) -> dict[int, int]:
         """Map each round of an arm to the place of its run in the columns."""
@@ -179,6 +182,26 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class PhaseRecord:
+    """A stretch of a plan."""
+
+    name: str
+    seconds: float
+    users: tuple[int, int]
+    rate: float
+    session_seconds: float | None
+
+
+@dataclass(frozen=True)
+class PlannedLoad:
+    """What the users of a chat did."""
+
+    saturates: bool
+    payload_bytes: int
+    phases: tuple[PhaseRecord, ...]
+
+
+@dataclass(frozen=True)
 class LoadRecord:
     """What drove the servers of a case."""
 
@@ -191,6 +214,39 @@ class LoadRecord:
     measure_seconds: float
     error_budget: float
     curves: Mapping[str, list[list[float]]]
+    plan: PlannedLoad | None = None
+
+    @property
+    def by_the_clock(self) -> bool:
+        """Whether latency counts; else capacity."""
+        return self.rate_per_second is not None or (self.plan is not None and not self.plan.saturates)
+
+
+SOAK = "soak"
+"""What a soak is chosen by, where other results are by their workload."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One program through a soak: columns of equal length, an entry a second."""
+
+    t_s: tuple[int, ...]
+    users: tuple[int, ...]
+    rss_bytes: tuple[int, ...]
+    fds: tuple[int, ...]
+    cpu_share: tuple[float, ...]
+    offered_per_second: tuple[int, ...]
+    delivered_per_second: tuple[int, ...]
+    errors: tuple[int, ...]
+    p99_ns: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Soak:
+    """A long run of every program, one after the other."""
+
+    seconds: float
+    series: Mapping[str, Series]
 
 
 @dataclass(frozen=True)
@@ -223,6 +279,7 @@ class CaseResult:
     metric: str | None = None
     """What the verdict rests on, where it is not the project's metric."""
     load: LoadRecord | None = None
+    soak: Soak | None = None
     args: tuple[str, ...] = ()
     answer_sha256: str = ""
 

@@ -21,9 +21,13 @@ from tools.record import (
     Harness,
     LoadRecord,
     Memory,
+    PhaseRecord,
+    PlannedLoad,
     PlanRecord,
     Result,
     Samples,
+    Series,
+    Soak,
     State,
     Verification,
     WorkloadRecord,
@@ -38,7 +42,8 @@ RESULTS = ROOT / "results"
 # History of the result schema; a reader of Deadheat understands every version listed here.
 #   1  first version: batch lanes, columns of samples, verification and provenance of every arm
 #   2  servers: a case's own metric, what drove it, columns of latencies and losses; nobody counts their faults
-SCHEMA_VERSION = 2
+#   3  chats: the plan of a load, messages and connects, steps that were too much; a soak with its seconds
+SCHEMA_VERSION = 3
 
 Made = TypeVar("Made")
 
@@ -127,5 +132,19 @@ def _case(raw: Mapping[str, Any]) -> CaseResult:
         states={arm: State(**state) for arm, state in raw["states"].items()},
         memory={arm: Memory(**memory) for arm, memory in raw["memory"].items()},
         samples=_make(Samples, raw["samples"], flags=flags),
-        load=_make(LoadRecord, raw["load"], curves=raw["load"].get("curves", {})) if raw["load"] else None,
+        load=_load(raw["load"]) if raw["load"] else None,
+        soak=_soak(raw["soak"]) if raw.get("soak") else None,
     )
+
+
+def _load(raw: Mapping[str, Any]) -> LoadRecord:
+    """Make what drove the servers of a case."""
+    plan = raw.get("plan")
+    phases = tuple(_make(PhaseRecord, phase) for phase in plan["phases"]) if plan else ()
+    made = _make(PlannedLoad, plan, phases=phases) if plan else None
+    return _make(LoadRecord, raw, curves=raw.get("curves", {}), plan=made)
+
+
+def _soak(raw: Mapping[str, Any]) -> Soak:
+    """Make the seconds of a soak."""
+    return Soak(raw["seconds"], {arm: _make(Series, columns) for arm, columns in raw["series"].items()})

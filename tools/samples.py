@@ -21,8 +21,9 @@ CLOCK_SLACK_NS = 5_000_000
 NOISY_FACTOR = 1.2
 """A run whose wall/CPU ratio is this much above the arm's best was disturbed (a convention of ours, MEASURING 10)."""
 NS_PER_TICK = 10_000_000
-MARKS = frozenset({"noisy", "generator-lag", "generator-busy"})
+MARKS = frozenset({"noisy", "generator-lag", "generator-busy", "saturated"})
 """Flags that say something of a run and take no verdict away by themselves."""
+OF_A_CHAT = ("messages", "connects", "connect_p99_ns")
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,9 @@ def _load_columns(samples: list[Sample]) -> dict[str, list[Any]]:
     """What only runs of a load generator have; nobody counted the faults and switches of the server meanwhile."""
     unknown = ("minor_faults", "major_faults", "voluntary_switches", "involuntary_switches")
     loads = [sample.load for sample in samples]
-    names = ("offered", "mismatched", "errors", "dropped", "lag_p99_ns", "generator_cpu_ns")
+    names = ["offered", "mismatched", "errors", "dropped", "lag_p99_ns", "generator_cpu_ns"]
+    if any(load is not None and load.messages is not None for load in loads):
+        names += OF_A_CHAT
     return {
         **{name: [None] * len(samples) for name in unknown},
         **{name: [getattr(load, name) if load else None for load in loads] for name in names},

@@ -18,13 +18,13 @@ from pathlib import Path
 from tools import files, markdown, project, rows, tables, terminal
 from tools.errors import DeadheatError, ProjectError, ScaffoldError, UsageError, WriteError
 from tools.rows import Row
-from tools.wish import COMMON, NUMBER, TEMPLATES, Place, Wish, check_kind, known_languages, settle
+from tools.wish import COMMON, DEFAULT_KIND, NUMBER, TEMPLATES, Place, Wish, check_kind, known_languages, settle
 
 __all__ = ["Place", "Wish", "interview", "render", "run", "write"]
 
 PLACEHOLDER = re.compile(r"@@([a-z_]+)@@")
 LEFTOVER = re.compile(r"\.[a-z0-9-]+\.([0-9]+)-.+" + re.escape(files.TEMPORARY_SUFFIX))
-PARITY = "{library: own, threads: 1, level: null, batching: null, durability: null, io: read}"
+IO = {"batch": "read", "server": "epoll", "client": "socket"}
 Ask = Callable[[str], str]
 
 
@@ -41,7 +41,8 @@ def run(wish: Wish, root: Path = project.ROOT, ask: Ask | None = None) -> Path:
         wish = interview(wish, taken, ask or prompt())
     place = settle(wish, taken)
     folder = write(root / "projects", place, render(place))
-    terminal.say(f"made    {folder.relative_to(root)} ({place.number}, lanes {', '.join(place.languages)})")
+    lanes = ", ".join(place.languages)
+    terminal.say(f"made    {folder.relative_to(root)} ({place.number}, {place.kind}, lanes {lanes})")
     _update_tables(root)
     terminal.say(f"next    nox -s verify-{place.alias}; nox -s bench-{place.alias}; then replace the job step by step")
     return folder
@@ -81,9 +82,11 @@ def prompt() -> Ask:
 
 def interview(wish: Wish, taken: list[Row], ask: Ask) -> Wish:
     """Ask field by field; a bad value is asked for again, an empty one takes what the options said, or the default."""
-    check_kind(wish.kind)
-    made = Wish("", "", "", "", wish.kind, known_languages())
+    if wish.kind:
+        check_kind(wish.kind)
+    made = Wish("", "", "", "", wish.kind, known_languages(wish.kind or DEFAULT_KIND))
     made = _asked(made, "title", "Title, such as 'Log splitter'", "", taken, ask)
+    made = _asked(made, "kind", "Kind: batch, server or client", settle(made, taken).kind, taken, ask)
     number = wish.number or wish.group or settle(made, taken).number
     made = _asked(made, "number", "Number, such as 11.1, or a group", number, taken, ask)
     alias = wish.alias or settle(made, taken).alias
@@ -110,6 +113,8 @@ def _with(made: Wish, name: str, answer: str) -> Wish:
     match name:
         case "title":
             return replace(made, title=answer)
+        case "kind":
+            return replace(made, kind=answer)
         case "alias":
             return replace(made, alias=answer)
         case "languages":
@@ -132,7 +137,7 @@ def render(place: Place) -> dict[str, str]:
     sources = {f"{COMMON}/": "", **{f"{language}/": f"{language}/" for language in place.languages}}
     rendered = {}
     for source, target in sources.items():
-        folder = TEMPLATES / source
+        folder = TEMPLATES / place.kind / source
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
             name = target + path.relative_to(folder).as_posix()
             rendered[name] = _filled(path, values)
@@ -141,7 +146,8 @@ def render(place: Place) -> dict[str, str]:
 
 def _values(place: Place) -> dict[str, str]:
     """What each placeholder stands for; a title is escaped for the place where it stands."""
-    anchored = ["parity: &parity " + PARITY] + ["parity: *parity"] * (len(place.languages) - 1)
+    parity = f"{{library: own, threads: 1, level: null, batching: null, durability: null, io: {IO[place.kind]}}}"
+    anchored = ["parity: &parity " + parity] + ["parity: *parity"] * (len(place.languages) - 1)
     lanes = (
         f"  {name}: {{language: {name}, {parity}}}" for name, parity in zip(place.languages, anchored, strict=True)
     )
@@ -236,7 +242,9 @@ def _check(staged: Path, place: Place) -> None:
         loaded = project.load(staged / "project.yaml")
     except ProjectError as error:
         raise ScaffoldError(f"the rendered project is not valid: {error}") from error
-    found = (loaded.title, loaded.slug, loaded.alias, loaded.number, loaded.group, tuple(loaded.lanes))
-    asked = (place.title, place.slug, place.alias, place.number, place.group, place.languages)
+    found = (
+        loaded.title, loaded.slug, loaded.alias, loaded.number, loaded.group, loaded.kinds, tuple(loaded.lanes)
+    )  # fmt: skip
+    asked = (place.title, place.slug, place.alias, place.number, place.group, (place.kind,), place.languages)
     if found != asked:
         raise ScaffoldError(f"the rendered project says {found}, not {asked}")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tools import result
 from tools.analysis import Analysis, analyse
 from tools.files import source_sha256
+from tools.record import SOAK
 from tools.rows import Row, all_rows
 
 if TYPE_CHECKING:
@@ -170,7 +171,8 @@ def _wanted(project: Project | None, workload: str) -> set[str]:
     """Name the lanes and cases that a whole result of a project has."""
     if project is None:
         return set()
-    return {*project.lanes, *(case.name for case in project.cases if workload in case.workloads)}
+    cases = (case for case in project.cases if (case.soak if workload == SOAK else workload in case.workloads))
+    return {*project.lanes, *(case.name for case in cases)}
 
 
 def _standing(one: Summary, preferred: str | None, wanted: set[str]) -> tuple[bool, bool, bool]:

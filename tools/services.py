@@ -6,7 +6,6 @@ port; {port:NAME} is the port of another service or arm; {run} is a writable fol
 
 from __future__ import annotations
 
-import re
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,7 +20,6 @@ HOST = "127.0.0.1"
 READY_SECONDS = 20.0
 STOP_SECONDS = 15.0
 LOG_LINES = 12
-PORT_OF = re.compile(r"\{port:([a-z][a-z0-9-]{0,39})\}")
 
 
 @dataclass
@@ -58,7 +56,6 @@ def filled(arena: Arena, arm: str, name: str, text: str) -> str:
     """A text with its placeholders filled in."""
     port = arena.port(name)
     text = text.replace("{listen}", f"{HOST}:{port}").replace("{port}", str(port))
-    text = PORT_OF.sub(lambda found: str(arena.port(found[1])), text)
     return arena.places(arm).fill(text.replace("{run}", f"{{output}}/{name}"))
 
 

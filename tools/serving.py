@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from tools import services, stats
 from tools.errors import RunnerError, ServiceError
 from tools.launcher.protocol import Kind, LaunchReply, Usage
-from tools.loads import TOOLS, Asked, LoadReport, pace
+from tools.loads import TOOLS, Asked, LoadReport, Tool, comparing
 from tools.measure import Arm, Bench, CaseRun, Progress
 from tools.model import Case, Load, Peer, Service
 from tools.runners.base import TOOLBOX, Run
@@ -28,6 +28,8 @@ LAG_LIMIT_NS, LAG_SHARE = 1_000_000, 0.05
 GENERATOR_SHARE = 0.70
 """Of its core; MEASURING 12. A closed loop may use more, as long as the server is the one that is busy."""
 SERVER_BUSY = 0.90
+REACHED_P99_NS = 100_000_000
+"""A step of saturation is reached when nearly everything came, and in time."""
 DISTURBED_SHARE = 0.25
 """An arm of which more rounds than this had a generator that was too slow has no latency."""
 
@@ -137,13 +139,8 @@ class LoadBench(Bench):
         data = self.arena.places(TOOLBOX).data
         asked = replace(asked_of(case, arm, self.servers[arm].address, self.rate, data), seconds=seconds)
         words = tool.command(asked)
-        reply = self.arena.run(Run(TOOLBOX, words[1:], seconds + GRACE_SECONDS, command=words[:1]))
-        if not reply.ok:
-            return reply, f"the load generator failed: {services.why(reply)}"
-        try:
-            return reply, tool.parse(reply.stdout)
-        except ValueError as error:
-            return reply, str(error)
+        reply = self.arena.run(Run(tool.ARM, words[1:], seconds + GRACE_SECONDS, command=words[:1]))
+        return reply, understood(tool, reply)
 
     def _expected(self, run: CaseRun, repeats: int) -> Expected:
         """A load run has no number of items that is right, only replies that are."""
@@ -183,7 +180,7 @@ class LoadBench(Bench):
 
     def _judge_generator(self, run: CaseRun, arms: list[Arm]) -> None:
         """Latencies that the generator itself made are no latencies of the server."""
-        if self.rate is None:
+        if self.rate is None and not load_of(run.case).by_the_clock:
             return
         for arm in run.alive(arms):
             mine = [sample for sample in run.samples if sample.arm == arm.name]
@@ -194,7 +191,7 @@ class LoadBench(Bench):
                 )
 
     def _remember_capacity(self, run: CaseRun, arms: list[Arm]) -> None:
-        if self.rate is not None:
+        if self.rate is not None or load_of(run.case).by_the_clock:
             return
         lanes = {arm.name for arm in run.alive(arms) if arm.role == "lane"}
         rates = {lane: [_per_second(one) for one in run.samples if one.arm == lane] for lane in lanes}
@@ -223,23 +220,30 @@ class LoadBench(Bench):
         return (sample.cpu_ns if metric == "cpu_ns_per_item" else sample.reply.wall_ns) / max(1, report.completed)
 
 
+def understood(tool: Tool, reply: LaunchReply) -> LoadReport | str:
+    """What a load generator said, or what is wrong with it."""
+    if not reply.ok:
+        return f"the load generator failed: {services.why(reply)}"
+    try:
+        return tool.parse(reply.stdout)
+    except ValueError as error:
+        return str(error)
+
+
 def replies_wrong(bench: LoadBench, case: Case, arm: str, server: Running) -> str | None:
     """Send the preparation and the script once, comparing every reply; what was wrong, or None."""
     load = load_of(case)
     protocol, prepare, script = load.scripts.get(arm, (load.protocol, load.prepare, load.script))
     if protocol == "dns":
         return None  # the project's oracle compares answers; dnsperf only counts their codes
-    data = bench.arena.places(TOOLBOX).data
+    tool, data = comparing(load.tool), bench.arena.places(TOOLBOX).data
     for name in filter(None, (prepare, script)):
         asked = replace(asked_of(case, arm, server.address, None, data), script=name.replace("{data}", data))
-        words = pace.once(replace(asked, protocol=protocol))
-        reply = bench.arena.run(Run(TOOLBOX, words[1:], bench.project.limits.timeout_seconds, command=words[:1]))
-        try:
-            found = pace.parse(reply.stdout) if reply.ok else None
-        except ValueError:
-            found = None
-        if found is None:
-            return f"{name}: the load generator failed: {services.why(reply)}"
+        words = tool.once(replace(asked, protocol=protocol))
+        reply = bench.arena.run(Run(tool.ARM, words[1:], bench.project.limits.timeout_seconds, command=words[:1]))
+        found = understood(tool, reply)
+        if isinstance(found, str):
+            return f"{name}: {found}"
         if found.mismatched or found.errors or found.dropped:
             return (
                 f"{name}: {found.mismatched} wrong replies, {found.errors} errors, {found.dropped} without reply"
@@ -263,7 +267,8 @@ def judged(
     if isinstance(found, str):
         return Sample(arm, *place, server, flags=["failed"], reason=found)
     sample = Sample(arm, *place, replace(server, wall_ns=found.wall_ns), items=found.completed, load=found)
-    problems = [*_wrong(found, load, rate), *_late(sample, found, rate)]
+    timed = rate is not None or load.by_the_clock
+    problems = [*_wrong(found, load, rate), *_behind(found, load), *_late(sample, found, timed=timed)]
     sample.flags = list(dict.fromkeys(flag for flag, _ in problems))
     sample.reason = "; ".join(text for _, text in problems) or None
     return sample
@@ -274,23 +279,32 @@ def _wrong(found: LoadReport, load: Load, rate: float | None) -> list[tuple[str,
     problems = []
     if found.mismatched:
         problems.append(("wrong-replies", f"{found.mismatched} of {found.offered} replies were wrong"))
-    lost = found.errors + found.dropped
+    lost = found.errors + (0 if load.saturates else found.dropped)
     if lost > load.error_budget * found.offered or not found.completed:
-        problems.append(("load-errors", f"{lost} of {found.offered} requests failed: {found.first_error}"))
+        what = "deliveries" if load.tool == "rooms" else "requests"
+        problems.append(("load-errors", f"{lost} of {found.offered} {what} failed: {found.first_error}"))
     if rate is not None and found.completed < RATE_REACHED * rate * load.measure_seconds:
         problems.append(("rate-missed", f"{found.completed} answers in {load.measure_seconds:g} s at {rate:g}/s"))
     return problems
 
 
-def _late(sample: Sample, found: LoadReport, rate: float | None) -> list[tuple[str, str]]:
+def _behind(found: LoadReport, load: Load) -> list[tuple[str, str]]:
+    """Whether a step of saturation was too much: the deliveries a second still count."""
+    p99_ns = found.latency_ns.get("p99") or 0
+    if not load.saturates or (found.completed >= RATE_REACHED * found.offered and p99_ns < REACHED_P99_NS):
+        return []
+    return [("saturated", f"{found.completed} of {found.offered} deliveries came, p99 {p99_ns / 1e6:.0f} ms")]
+
+
+def _late(sample: Sample, found: LoadReport, *, timed: bool) -> list[tuple[str, str]]:
     """What makes a run say more of the generator than of the server."""
     problems = []
     p99_ns = found.latency_ns.get("p99") or 0
-    if rate is not None and found.lag_p99_ns is not None and found.lag_p99_ns > max(LAG_LIMIT_NS, LAG_SHARE * p99_ns):
+    if timed and found.lag_p99_ns is not None and found.lag_p99_ns > max(LAG_LIMIT_NS, LAG_SHARE * p99_ns):
         problems.append(("generator-lag", f"the generator was {found.lag_p99_ns / 1e6:.2f} ms late (p99)"))
     share = (found.generator_cpu_ns or 0) / max(1, found.wall_ns)
     server_share = sample.cpu_ns / max(1, found.wall_ns)
-    ceiling = share > GENERATOR_SHARE if rate is not None else share > SERVER_BUSY > server_share
+    ceiling = share > GENERATOR_SHARE if timed else share > SERVER_BUSY > server_share
     if ceiling:
         text = f"the generator used {share:.0%} of its core, the server {server_share:.0%}"
         problems.append(("generator-busy", text))

@@ -7,9 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from tools import markdown as md
-from tools import screen, wording
+from tools import screen, soak_tables, wording
 from tools.analysis import Analysis, Group, analyse
-from tools.record import Arm, Result
+from tools.record import Arm, CaseResult, Result
 
 BEST, PLAIN, DIM = "bold green", "", "dim"
 
@@ -18,8 +18,15 @@ def show(result: Result, console: Console | None = None) -> None:
     """Print every case and the programs; colour, width and NO_COLOR are rich's business."""
     console = console or screen.console(stderr=True)
     for case in result.cases:
-        console.print(case_table(result, analyse(result, case)))
+        console.print(soak_table(result, case) if case.soak else case_table(result, analyse(result, case)))
     console.print(program_table(result))
+
+
+def soak_table(result: Result, case: CaseResult) -> Table:
+    """Every program of a long run, without places: no winner comes from it."""
+    rows = [[cell.replace("**", "") for cell in row] for row in soak_tables.rows(result, case)]
+    title = f"{case.title}: {wording.work(case, result.item.plural)}"
+    return screen.table(soak_tables.HEAD, rows, title=title)
 
 
 def case_table(result: Result, analysis: Analysis) -> Table:

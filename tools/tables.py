@@ -20,12 +20,14 @@ from tools import (
     selection,
     selftest_record,
     selftest_tables,
+    soak_tables,
     splice,
     validate,
     values,
 )
 from tools.errors import TablesError
 from tools.project import ROOT
+from tools.record import SOAK
 from tools.selection import MAIN_WORKLOAD, Evidences
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ OVERVIEW: dict[str, Callable[[Evidences], str]] = {
     "environments": overview_tables.environments,
     "choose": score_tables.choose,
     "overall": score_tables.overall,
+    SOAK: soak_tables.overview,
 }
 REQUIRED = {
     "PLAN.md": ("plan",),
@@ -87,6 +90,8 @@ class Source:
         """Give the Markdown of a block."""
         if name == "results" and self.row is not None and set(options) <= {"workload"}:
             return project_tables.results(self.evidences.of(self.row, options.get("workload", MAIN_WORKLOAD)))
+        if name == SOAK and self.row is not None and not options:
+            return soak_tables.results(self.evidences.of(self.row, SOAK))
         if name in OVERVIEW and not options:
             return OVERVIEW[name](self.evidences)
         if name in selftest_tables.BLOCKS and not options:

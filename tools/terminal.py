@@ -52,8 +52,8 @@ class ProgressLine:
     def __call__(self, now: Progress) -> None:
         """Show where we are; cheap, and never called while a sample runs."""
         if not is_live():
-            if (now.case, now.stage) != self._stage and now.stage == "rounds":
-                say(f"measure {now.case}")
+            if (now.case, now.stage) != self._stage and now.stage.startswith(("rounds", "soak")):
+                say(f"measure {now.case}" if now.stage == "rounds" else f"measure {now.case}: {now.stage}")
             self._stage = (now.case, now.stage)
             return
         moment = time.monotonic()

@@ -22,6 +22,7 @@ from tools import checks, fastschema, files, meaning, strictjson
 from tools.checks import Problem
 from tools.errors import ResultError, WriteError
 from tools.project import ROOT
+from tools.record import SOAK
 from tools.result import RESULTS
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def _summarise(tree: Mapping[str, Any]) -> dict[str, Any]:
         "created_at": tree["created_at"],
         "environment": tree["environment"]["id"],
         "runner": tree["environment"]["runner"],
-        "workload": tree["plan"]["workload"],
+        "workload": SOAK if all(case.get("soak") for case in tree["cases"]) else tree["plan"]["workload"],
         "lanes": tree["plan"]["lanes"],
         "cases": [case["name"] for case in tree["cases"]],
         "ci": tree["environment"]["ci"],

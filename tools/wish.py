@@ -12,7 +12,10 @@ from pathlib import Path
 from tools.errors import ScaffoldError, UsageError
 from tools.rows import Row
 
-TEMPLATES = Path(__file__).with_name("templates") / "batch"
+TEMPLATES = Path(__file__).with_name("templates")
+KINDS = ("batch", "server", "client")
+DEFAULT_KIND = "batch"
+LATER = "scenario"
 COMMON = "project"
 DEFAULT_GROUP = "Further projects"
 LAST_PLANNED_GROUP = 10
@@ -32,7 +35,9 @@ RESERVED = frozenset({
     "trait", "true", "try", "type", "undefined", "union", "unreachable", "unsafe", "use", "var", "where", "while",
     "yield",
     "alloc", "build", "cmd", "core", "data", "deps", "examples", "incremental", "internal", "main", "std", "target",
-    "testdata", "tests", "tools", "vendor", "xxhash-rust", "zig-out",
+    "testdata", "tests", "tools", "vendor", "zig-out",
+    "errno", "libc", "log", "memchr", "mio", "signal-hook", "signal-hook-registry", "slab", "wasi", "windows-link",
+    "windows-sys", "xxhash-rust",
 })  # fmt: skip
 
 
@@ -58,6 +63,7 @@ class Place:
     number: str
     group: str
     languages: tuple[str, ...]
+    kind: str = DEFAULT_KIND
 
 
 def settle(wish: Wish, taken: Iterable[Row]) -> Place:
@@ -67,7 +73,8 @@ def settle(wish: Wish, taken: Iterable[Row]) -> Place:
         UsageError: a value is missing.
         ScaffoldError: a value is bad or taken; the message names it.
     """
-    check_kind(wish.kind)
+    if wish.kind:
+        check_kind(wish.kind)
     if not wish.title.strip():
         raise UsageError("--title is missing")
     title = check_title(wish.title, "title")
@@ -77,20 +84,34 @@ def settle(wish: Wish, taken: Iterable[Row]) -> Place:
     own = next((row for row in taken if row.slug == slug), None)
     if own is not None and own.project is not None:
         raise ScaffoldError(f"projects/{slug} exists already", remedy="choose another title")
-    if own is not None and "batch" not in own.kinds:
-        raise ScaffoldError(f"{title!r} is planned as {', '.join(own.kinds)}, which comes with the servers issue")
+    kind = _kind(wish.kind, title, own)
     if own is not None:
         wish = replace(wish, alias=wish.alias or own.alias)
         if not (wish.number or wish.group):
             wish = replace(wish, number=own.number, group=own.group)
     number, group = _number_and_group(wish, taken, others)
-    return Place(title, slug, _alias(wish.alias, slug, others), number, group, _languages(wish.languages))
+    languages = _languages(wish.languages, kind)
+    return Place(title, slug, _alias(wish.alias, slug, others), number, group, languages, kind)
 
 
 def check_kind(kind: str) -> None:
-    """Refuse what has no template yet."""
-    if kind != "batch":
-        raise ScaffoldError(f"--kind {shown(kind)}: only batch can be made; the others come with the servers issue")
+    """Refuse what has no template."""
+    if kind == LATER:
+        raise ScaffoldError("--kind scenario: comes later", remedy="make its server or client first")
+    if kind not in KINDS:
+        raise ScaffoldError(f"--kind {shown(kind)}: no such kind", remedy="known: " + ", ".join(KINDS))
+
+
+def _kind(kind: str, title: str, own: Row | None) -> str:
+    """What was asked for, else what is planned; a planned system is never made as something else."""
+    if own is None:
+        return kind or DEFAULT_KIND
+    possible = [planned for planned in own.kinds if planned in KINDS]
+    if not possible:
+        raise ScaffoldError(f"{title!r} is planned as {', '.join(own.kinds)}, which comes later")
+    if kind and kind not in possible:
+        raise ScaffoldError(f"--kind {kind}: {title!r} is planned as {', '.join(own.kinds)}")
+    return kind or possible[0]
 
 
 def check_title(title: str, name: str) -> str:
@@ -197,14 +218,15 @@ def _next_number(major: str, others: list[Row]) -> str:
     return f"S{last + 1}" if major == "S" else f"{major}.{last + 1}"
 
 
-def known_languages() -> tuple[str, ...]:
-    """The languages that have templates."""
-    return tuple(sorted(path.name for path in TEMPLATES.iterdir() if path.is_dir() and path.name != COMMON))
+def known_languages(kind: str) -> tuple[str, ...]:
+    """The languages that have templates of this kind."""
+    folders = (path for path in (TEMPLATES / kind).iterdir() if path.is_dir())
+    return tuple(sorted(path.name for path in folders if path.name != COMMON))
 
 
-def _languages(wanted: tuple[str, ...]) -> tuple[str, ...]:
+def _languages(wanted: tuple[str, ...], kind: str) -> tuple[str, ...]:
     """Each language once, in the order of the templates."""
-    known = known_languages()
+    known = known_languages(kind)
     remedy = "known: " + ",".join(known)
     if unknown := [name for name in wanted if name not in known]:
         raise ScaffoldError(f"--languages: no template for {shown(unknown[0])}", remedy=remedy)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tools.analysis import Analysis, Comparison
     from tools.figures import Figures
     from tools.model import Parity
-    from tools.record import Arm, CaseResult, Environment
+    from tools.record import Arm, CaseResult, Environment, PhaseRecord
     from tools.selection import Evidence
 
 LANGUAGES = {"go": "Go", "rust": "Rust", "zig": "Zig", "c": "C", "python": "Python"}
@@ -55,12 +55,24 @@ def work(case: CaseResult, plural: str) -> str:
     load = case.load
     if load is None:
         return f"{md.count(case.items)} {shown} x {md.count(case.repeats)} repeats a run"
+    if load.plan is not None:
+        phases = ", then ".join(_phase(phase) for phase in load.plan.phases)
+        texts = f"texts of {md.count(load.plan.payload_bytes)} bytes"
+        return f"{load.tool}, {phases}, {texts}, {load.measure_seconds:g} s a run"
     how = "as fast as replies come"
     if load.rate_per_second is not None:
         how = f"{md.rate(load.rate_per_second, plural)} by the clock"
     pipeline = f", {md.count(load.pipeline)} in flight on each" if load.pipeline > 1 else ""
     connections = f"{md.count(load.connections)} connection{'s' if load.connections > 1 else ''}"
     return f"{load.tool}, {connections}{pipeline}, {how}, {load.measure_seconds:g} s a run"
+
+
+def _phase(phase: PhaseRecord) -> str:
+    """Say what the users of one phase of a plan do."""
+    first, last = phase.users
+    users = md.count(last) if first == last else f"{md.count(first)} to {md.count(last)}"
+    stay = f" who stay {phase.session_seconds:g} s" if phase.session_seconds else ""
+    return f"{users} users{stay} with {phase.rate:g} messages/s each"
 
 
 def cost(figures: Figures, plural: str) -> str:

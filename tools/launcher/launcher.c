@@ -43,7 +43,7 @@
  *           ready_timeout_ms.  Replies `started` (id, pid, ready_line, ready_ns) when the line came (at once
  *           without `ready`), or `result` when the program ended or was too late.  timeout_ms does not apply
  *   signal  id, signal (number): replies `done`
- *   usage   id: replies `usage` (user_ns, sys_ns, rss_bytes, peak_rss_bytes, threads) of the main process
+ *   usage   id: replies `usage` (user_ns, sys_ns, rss_bytes, peak_rss_bytes, threads, fds) of the main process
  *   wait    id, timeout_ms: replies `result`; after the timeout everything is killed, kind `timeout`
  *
  *   result  kind: exited | signalled | timeout | flood | oom | spawn-failed
@@ -1614,6 +1614,20 @@ static int64_t status_kib(const char *text, const char *key)
     return at != NULL ? atoll(at + strlen(key)) * 1024 : 0;
 }
 
+/* Open descriptors of a process; 0 where the kernel does not let us look. */
+static int64_t count_fds(pid_t pid)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+    DIR *folder = opendir(path);
+    int64_t count = 0;
+    for (struct dirent *entry = folder != NULL ? readdir(folder) : NULL; entry != NULL; entry = readdir(folder))
+        count += entry->d_name[0] != '.';
+    if (folder != NULL)
+        closedir(folder);
+    return count;
+}
+
 /* CPU and memory of the main process now; the parent is compared so that a reused pid is not taken for it. */
 static void do_usage(const struct keeper *keeper)
 {
@@ -1637,6 +1651,7 @@ static void do_usage(const struct keeper *keeper)
     add_number(&body, "rss_bytes", status_kib(status, "VmRSS:"));
     add_number(&body, "peak_rss_bytes", status_kib(status, "VmHWM:"));
     add_number(&body, "threads", threads);
+    add_number(&body, "fds", count_fds(keeper->child));
     reply("usage", &body);
     buffer_free(&body);
 }

@@ -140,7 +140,6 @@ class Started:
     id: int
     pid: int
     """As the launcher sees it: with own pids, not a pid of this machine."""
-    """As the launcher sees it: with own pids, not a pid of this machine."""
     ready_ns: int
     """From just before its start to its ready line."""
     ready_line: bytes
@@ -155,6 +154,8 @@ class Usage:
     rss_bytes: int
     peak_rss_bytes: int
     threads: int
+    fds: int = 0
+    """Open descriptors; 0 where the kernel does not let us look."""
 
 
 def parse_hello(line: bytes) -> Hello:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from tools.model import Packages
@@ -25,6 +26,19 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Second:
+    """One second of a run."""
+
+    t_s: int
+    """Its end, from the moment when the clock began."""
+    users: int
+    offered: int
+    delivered: int
+    errors: int
+    p99_ns: int | None
+
+
+@dataclass(frozen=True)
 class LoadReport:
     """What one run of a load generator found; latencies in ns, None where the tool does not say."""
 
@@ -40,6 +54,14 @@ class LoadReport:
     curve: tuple[tuple[float, float], ...] = ()
     """(quantile, latency in ns)"""
     first_error: str | None = None
+    messages: int | None = None
+    """Of a chat: messages that the server accepted; items are their deliveries."""
+    connects: int | None = None
+    connect_p99_ns: int | None = None
+    """From the moment when a user should have connected until it was in the room."""
+    setup_ns: int = 0
+    """From the start of the generator to the first of its seconds."""
+    series: tuple[Second, ...] = ()
 
 
 class Tool(Protocol):
@@ -53,6 +75,10 @@ class Tool(Protocol):
     def OPEN_LOOP(self) -> bool:  # noqa: N802 - a module constant
         """Whether it can keep a rate by the clock."""
 
+    @property
+    def ARM(self) -> str:  # noqa: N802 - a module constant
+        """The arm of an arena that it runs in."""
+
     def command(self, asked: Asked) -> tuple[str, ...]:
         """The command of one run; `{program}` stands for our own generator."""
 
@@ -62,3 +88,14 @@ class Tool(Protocol):
         Raises:
             ValueError: this is not what it prints.
         """
+
+
+class OwnTool(Tool, Protocol):
+    """A generator of our own: it is built like a lane, and can look once whether everything is right."""
+
+    @property
+    def FOLDER(self) -> Path:  # noqa: N802 - a module constant
+        """Its sources."""
+
+    def once(self, asked: Asked) -> tuple[str, ...]:
+        """The command that only compares."""

@@ -6,9 +6,11 @@ import re
 
 from tools.loads.base import Asked, LoadReport
 from tools.model import Packages
+from tools.runners.base import TOOLBOX
 
 PACKAGES = Packages(apt=("dnsperf",))
 OPEN_LOOP = True
+ARM = TOOLBOX
 FIELDS = {
     "sent": re.compile(rb"Queries sent: +(\d+)"),
     "completed": re.compile(rb"Queries completed: +(\d+)"),

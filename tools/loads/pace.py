@@ -12,9 +12,11 @@ from typing import Any
 
 from tools.loads.base import QUANTILES, Asked, LoadReport
 from tools.model import NO_PACKAGES
+from tools.runners.base import TOOLBOX
 
 PACKAGES = NO_PACKAGES
 OPEN_LOOP = True
+ARM = TOOLBOX
 FOLDER = Path(__file__).with_name("pace")
 
 
@@ -40,7 +42,12 @@ def parse(stdout: bytes) -> LoadReport:
     raw: Any = json.loads(stdout)
     try:
         return LoadReport(
-            **{name: int(raw[name]) for name in ("offered", "completed", "mismatched", "errors", "dropped", "wall_ns")},
+            offered=int(raw["offered"]),
+            completed=int(raw["completed"]),
+            mismatched=int(raw["mismatched"]),
+            errors=int(raw["errors"]),
+            dropped=int(raw["dropped"]),
+            wall_ns=int(raw["wall_ns"]),
             generator_cpu_ns=int(raw["generator_cpu_ns"]),
             latency_ns={name: int(raw["latency_ns"][name]) for name in QUANTILES},
             lag_p99_ns=int(raw["lag_ns"]["p99"]) if raw["rate_per_second"] is not None else None,

@@ -6,9 +6,11 @@ import re
 
 from tools.loads.base import Asked, LoadReport
 from tools.model import Packages
+from tools.runners.base import TOOLBOX
 
 PACKAGES = Packages(apt=("wrk",))
 OPEN_LOOP = False
+ARM = TOOLBOX
 TOTAL = re.compile(rb"^ +(\d+) requests in ([0-9.]+)(us|ms|s|m|h), ", re.MULTILINE)
 SOCKET = re.compile(rb"^ +Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)$", re.MULTILINE)
 STATUS = re.compile(rb"^ +Non-2xx or 3xx responses: (\d+)$", re.MULTILINE)

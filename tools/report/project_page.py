@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from tools import markdown as md
 from tools import overview_tables, project_tables, wording
-from tools.report import cases, overview, programs, prose
+from tools.record import SOAK
+from tools.report import cases, overview, programs, prose, soaks
 from tools.report.gather import shown
 from tools.roster import languages
 from tools.selection import MAIN_WORKLOAD
@@ -64,6 +65,7 @@ def project_page(found: Gathered, row: Row, evidence: Evidence | None) -> dict[s
         "rows": overview.case_rows(row, evidence, names, speaks=True) if evidence else [],
         "languages": [(name, wording.language(name)) for name in names],
         "workloads": [_workload(one) for one in shown(found.evidences, row)],
+        "soaks": list(soaks.views(found.evidences.of(row, SOAK))),
         "multiples": programs.multiples(evidence) if evidence else [],
         "programs": _programs(evidence),
         "checked": list(_checked(evidence)) if evidence else [],

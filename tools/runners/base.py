@@ -6,7 +6,8 @@ and the scripted fake of the tests satisfy this protocol.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -208,6 +209,9 @@ class Runner(Protocol):
         """Facts for the environment: engine, base_image, pinned_cpus."""
 
 
+PORT_OF = re.compile(r"\{port:([a-z][a-z0-9-]{0,39})\}")
+
+
 @dataclass(frozen=True)
 class Places:
     """The arena's own paths for the placeholders in arguments."""
@@ -216,6 +220,8 @@ class Places:
     output: str
     program: str
     python: str
+    port: Callable[[str], int]
+    """The port of a service or arm, by its name."""
 
     def apply(self, args: Sequence[str]) -> list[str]:
         """Arguments with this arena's paths."""
@@ -226,4 +232,4 @@ class Places:
         known = {"data": self.data, "output": self.output, "program": self.program, "python": self.python}
         for name, path in known.items():
             text = text.replace(f"{{{name}}}", path)
-        return text
+        return PORT_OF.sub(lambda found: str(self.port(found[1])), text)

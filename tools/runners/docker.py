@@ -213,7 +213,7 @@ class _DockerArena:
         self.isolation = Isolation(network, "container", "container", f"uid {images.USER}")
 
     def places(self, arm: str) -> Places:
-        return Places("/data", "/out", f"/deadheat/{self._arms[arm].source.slug}", "/usr/bin/python3")
+        return Places("/data", "/out", f"/deadheat/{self._arms[arm].source.slug}", "/usr/bin/python3", self.port)
 
     def run(self, run: Run) -> LaunchReply:
         request = self._request(run.arm, run.command, run.args)

@@ -175,7 +175,8 @@ class _HostArena:
         return self._folders[arm] / self._programs[arm].built.source.slug
 
     def places(self, arm: str) -> Places:
-        return Places(str(self._data), str(self._folders[arm] / "out"), str(self._program(arm)), sys.executable)
+        out = self._folders[arm] / "out"
+        return Places(str(self._data), str(out), str(self._program(arm)), sys.executable, self.port)
 
     def run(self, run: Run) -> LaunchReply:
         request = self._request(run.arm, run.command, run.args)

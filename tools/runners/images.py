@@ -22,6 +22,8 @@ from tools.process import check, clean_environment
 from tools.runners import engine
 
 APT_ENV = {"DEBIAN_FRONTEND": "noninteractive"}
+MADE_AT_FIRST_START = {"libnginx-mod-nchan": "/var/lib/nginx/body"}
+"""Folders that a package's program makes, whatever its configuration says, where our root is read-only."""
 PYTHON_PATH = "/opt/python"
 USER = 65534
 
@@ -63,7 +65,7 @@ def runtime(run: Packages, *, python: bool) -> str:
     if not (run.apt or run.pip or python):
         return base()
     wanted = [*run.apt, *(["python3"] if python or run.pip else []), *(["python3-pip"] if run.pip else [])]
-    steps = [_apt(wanted)]
+    steps = [_apt(wanted), *(["mkdir", "-p", path] for name, path in MADE_AT_FIRST_START.items() if name in run.apt)]
     if run.pip:
         steps.append(["pip", "install", "--quiet", "--root-user-action=ignore", "--target", PYTHON_PATH, *run.pip])
         steps.append(["apt-get", "purge", "-y", "-qq", "--auto-remove", "python3-pip"])

@@ -158,7 +158,7 @@ func TestCloseIsTheLastFrame(t *testing.T) {
 
 func TestThePeersCloseIsAnswered(t *testing.T) {
 	for _, test := range []struct{ payload, want string }{
-		{"", ""}, {"\x03\xe8bye", "\x03\xe8"}, {"\x0f\xa0", "\x0f\xa0"}, {"x", "\x03\xeaprotocol error"}, {"\x03\xec", "\x03\xeaprotocol error"},
+		{"", ""}, {"\x03\xe8bye", "\x03\xe8bye"}, {"\x0f\xa0", "\x0f\xa0"}, {"x", "\x03\xeaprotocol error"}, {"\x03\xec", "\x03\xeaprotocol error"},
 		{"\x03\xe8\xff", "\x03\xefinvalid UTF-8"},
 	} {
 		p := connect(t, lab(t, ""))

@@ -13,7 +13,7 @@ import (
 
 const (
 	maxBodyBytes    = 16 << 10 // no request here needs one
-	readBufferBytes = 512      // of the framework's package, for each connection
+	readBufferBytes = 512      // of the package for WebSocket, for each connection
 	socketKey       = "socket"
 )
 
@@ -27,6 +27,7 @@ func serveHTTP(s *server, from net.Listener) {
 		BodyLimit:             maxBodyBytes,
 		ReadTimeout:           headTimeoutSeconds * time.Second,
 		IdleTimeout:           headTimeoutSeconds * time.Second,
+		ReduceMemoryUsage:     true, // or every client would keep the buffer for its head
 		ErrorHandler:          refuse,
 	})
 	settings := websocket.Config{
@@ -79,8 +80,10 @@ func (s *server) answer(c *fiber.Ctx) error {
 		head.Set(fiber.HeaderUpgrade, "websocket")
 		return c.Next()
 	}
-	if given.name != "" {
-		c.Set(given.name, given.value)
+	for _, own := range given.headers {
+		if own.name != "" {
+			c.Set(own.name, own.value)
+		}
 	}
 	c.Set(fiber.HeaderContentType, given.contentType)
 	return c.Status(given.status).SendString(given.body)
@@ -118,17 +121,32 @@ type socket struct {
 	reserved bool    // it has a place, which the client takes
 	late     bool    // a head that was not whole in time
 	ended    bool    // reading it failed
+	head     headEnd
+	behind   []byte // what came with a head and is not of it
+	frames   follower
 }
 
-// Read notes when something came.
-func (s *socket) Read(data []byte) (int, error) {
-	n, err := s.TCPConn.Read(data)
-	if err != nil {
+// Read gives heads and what comes behind them apart, so that frames are seen from the
+// first one on, and notes when something came.
+func (s *socket) Read(data []byte) (n int, err error) {
+	if len(s.behind) > 0 {
+		n = copy(data, s.behind)
+		s.behind = s.behind[n:]
+	} else if n, err = s.TCPConn.Read(data); err != nil {
 		s.ended = true
 		s.late = os.IsTimeout(err)
 	}
-	if n > 0 && s.client != nil {
+	switch {
+	case n == 0:
+		return n, err
+	case s.client != nil:
 		s.client.heard.Store(now())
+		s.frames.follow(data[:n])
+		return n, err
+	}
+	if size := s.head.find(data[:n]); size < n {
+		s.behind = append(bytes.Clone(data[size:n]), s.behind...)
+		n = size
 	}
 	return n, err
 }

@@ -20,8 +20,10 @@ type reply struct {
 	status      int
 	body        string
 	contentType string
-	name, value string // a header of its own
+	headers     [2]header // of its own
 }
+
+type header struct{ name, value string }
 
 // refusal says what its status says.
 func refusal(status int) reply {
@@ -33,40 +35,40 @@ func statusBody(status int) string { return strings.ToLower(http.StatusText(stat
 // upgrade stands for no reply: go on with the upgrade.
 var upgrade = reply{}
 
-// route decides what a request gets. header joins the values of a header with commas.
-func (s *server) route(method, path, protocol string, header func(name string) string) reply {
+// route decides what a request gets. value joins the values of a header with commas.
+func (s *server) route(method, path, protocol string, value func(name string) string) reply {
 	isChat := path == "/chat" || path == "/echo" && s.settings.echo
 	switch {
 	case !isChat && path != "/health" && path != "/metrics":
 		return refusal(http.StatusNotFound)
 	case method != http.MethodGet:
 		denied := refusal(http.StatusMethodNotAllowed)
-		denied.name, denied.value = "Allow", "GET"
+		denied.headers[0] = header{"Allow", "GET"}
 		return denied
 	case path == "/health":
 		return reply{status: http.StatusOK, body: "ok\n", contentType: plainText}
 	case path == "/metrics":
 		return reply{status: http.StatusOK, body: s.metricsText(), contentType: metricsType}
 	}
-	return s.routeUpgrade(protocol, header)
+	return s.routeUpgrade(protocol, value)
 }
 
 // routeUpgrade checks the handshake.
-func (s *server) routeUpgrade(protocol string, header func(name string) string) reply {
-	if !hasToken(header("Upgrade"), "websocket") || !hasToken(header("Connection"), "upgrade") || protocol != "HTTP/1.1" {
+func (s *server) routeUpgrade(protocol string, value func(name string) string) reply {
+	if !hasToken(value("Upgrade"), "websocket") || !hasToken(value("Connection"), "upgrade") || protocol != "HTTP/1.1" {
 		wanted := refusal(http.StatusUpgradeRequired)
-		wanted.name, wanted.value = "Upgrade", "websocket"
+		wanted.headers = [2]header{{"Upgrade", "websocket"}, {"Connection", "Upgrade"}}
 		return wanted
 	}
-	if header("Sec-Websocket-Version") != "13" {
+	if value("Sec-Websocket-Version") != "13" {
 		wanted := refusal(http.StatusUpgradeRequired)
-		wanted.name, wanted.value = "Sec-WebSocket-Version", "13"
+		wanted.headers[0] = header{"Sec-WebSocket-Version", "13"}
 		return wanted
 	}
-	if key, err := base64.StdEncoding.Strict().DecodeString(header("Sec-Websocket-Key")); err != nil || len(key) != keyBytes {
+	if key, err := base64.StdEncoding.Strict().DecodeString(value("Sec-Websocket-Key")); err != nil || len(key) != keyBytes {
 		return refusal(http.StatusBadRequest)
 	}
-	if len(s.settings.origins) > 0 && !slices.Contains(s.settings.origins, header("Origin")) {
+	if len(s.settings.origins) > 0 && !slices.Contains(s.settings.origins, value("Origin")) {
 		return refusal(http.StatusForbidden)
 	}
 	if !s.reserve() {

@@ -153,6 +153,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		conn, err := l.AcceptTCP()
 		switch {
 		case err == nil:
+			conn.SetReadDeadline(time.Now().Add(headTimeoutSeconds * time.Second)) // for its first byte
 			return &socket{TCPConn: conn, server: l.server}, nil
 		case errors.Is(err, net.ErrClosed):
 			return nil, io.EOF

@@ -133,6 +133,8 @@ func (c *client) stop(err error) {
 	switch {
 	case c.from.ended:
 		c.lost()
+	case errors.As(err, &closed) && c.from.frames.hasHalfCode:
+		c.receivedClose([]byte{0}) // the package takes it for one without a code
 	case errors.As(err, &closed):
 		c.receivedClose(closePayload(closed))
 	case errors.Is(err, protocol.ErrReadLimit):

@@ -216,21 +216,13 @@ func (c *client) write() {
 		return
 	}
 	for c.first < len(c.queue) {
-		var vectors [vectorsAtOnce]syscall.Iovec
-		count, size := 0, 0
-		for _, f := range c.queue[c.first:min(len(c.queue), c.first+vectorsAtOnce)] {
-			vectors[count].Base = unsafe.SliceData(f.data)
-			vectors[count].SetLen(len(f.data))
-			size += len(f.data)
-			count++
+		rest := c.queue[c.first].data[c.written:]
+		written, size, code := 0, len(rest), syscall.Errno(0)
+		if c.first+1 == len(c.queue) {
+			written, code = send(c.socket, rest)
+		} else {
+			written, size, code = c.sendMany(rest)
 		}
-		if c.written > 0 {
-			rest := c.queue[c.first].data[c.written:]
-			vectors[0].Base = unsafe.SliceData(rest)
-			vectors[0].SetLen(len(rest))
-			size -= c.written
-		}
-		written, code := writeVectors(c.socket, vectors[:count])
 		if code != 0 && code != syscall.EAGAIN {
 			c.cut()
 			return
@@ -243,6 +235,22 @@ func (c *client) write() {
 		}
 	}
 	c.emptied()
+}
+
+// sendMany sends the rest of the first frame and those behind it, with one call.
+func (c *client) sendMany(rest []byte) (written, size int, code syscall.Errno) {
+	var vectors [vectorsAtOnce]syscall.Iovec
+	vectors[0].Base = unsafe.SliceData(rest)
+	vectors[0].SetLen(len(rest))
+	count, size := 1, len(rest)
+	for _, f := range c.queue[c.first+1 : min(len(c.queue), c.first+vectorsAtOnce)] {
+		vectors[count].Base = unsafe.SliceData(f.data)
+		vectors[count].SetLen(len(f.data))
+		size += len(f.data)
+		count++
+	}
+	written, code = sendVectors(c.socket, vectors[:count])
+	return written, size, code
 }
 
 // took counts what was written.
@@ -380,21 +388,22 @@ func (c *client) goAway(until int64) {
 
 // fail closes for what the client did against the protocol; nothing more is read.
 func (c *client) fail(code int, reason string) {
-	c.server.metrics.protocolErrors.Add(1)
 	c.server.hub.remove(c)
 	c.lock.Lock()
 	defer c.lock.Unlock()
 	c.deaf = true
 	if c.state == stateOpen {
+		c.server.metrics.protocolErrors.Add(1)
 		c.startClose(code, reason)
 	} else {
 		c.cut()
 	}
 }
 
-// receivedClose answers the peer's close frame, or takes it for the answer to ours.
+// receivedClose answers the peer's close frame with the same code and reason, or takes it
+// for the answer to ours.
 func (c *client) receivedClose(payload []byte) {
-	code := 0
+	code, reason := 0, ""
 	if len(payload) > 0 {
 		if len(payload) >= 2 {
 			code = int(binary.BigEndian.Uint16(payload))
@@ -407,6 +416,7 @@ func (c *client) receivedClose(payload []byte) {
 			c.fail(closeBadText, "invalid UTF-8")
 			return
 		}
+		reason = string(payload[2:])
 	}
 	c.server.hub.remove(c)
 	c.lock.Lock()
@@ -414,7 +424,7 @@ func (c *client) receivedClose(payload []byte) {
 	c.deaf, c.peerClosed = true, true
 	switch {
 	case c.state == stateOpen:
-		c.startClose(code, "")
+		c.startClose(code, reason)
 	case c.first == len(c.queue): // ours is written
 		c.cut()
 	}
@@ -514,20 +524,41 @@ func (o *outbox) take() []*client {
 	return o.taken
 }
 
-// writeVectors writes what the socket takes at once. It does not block, so the scheduler
-// need not be told: that would cost more than a small write.
-func writeVectors(socket int, vectors []syscall.Iovec) (int, syscall.Errno) {
+// sendFlags are for calls that take what there is room for, and for an error where the peer
+// has gone.
+const sendFlags = syscall.MSG_DONTWAIT | syscall.MSG_NOSIGNAL
+
+// send writes what the socket takes at once. It does not block, so the scheduler need not
+// be told: that would cost more than a small write. The calls of sockets know the way to
+// TCP; those of files would look for it each time.
+func send(socket int, data []byte) (int, syscall.Errno) {
 	for {
-		// The vectors are on the stack of the caller, and their bytes belong to frames in
-		// the queue: all stay alive to the end of the call.
-		n, _, code := syscall.RawSyscall(syscall.SYS_WRITEV, uintptr(socket),
-			uintptr(unsafe.Pointer(unsafe.SliceData(vectors))), uintptr(len(vectors)))
-		switch code {
-		case 0:
-			return int(n), 0
-		case syscall.EINTR:
-		default:
-			return 0, code
+		// The bytes belong to a frame in the queue, which lives on to the end of the call.
+		n, _, code := syscall.RawSyscall6(syscall.SYS_SENDTO, uintptr(socket),
+			uintptr(unsafe.Pointer(unsafe.SliceData(data))), uintptr(len(data)), sendFlags, 0, 0)
+		if code != syscall.EINTR {
+			return sent(n, code)
 		}
 	}
+}
+
+// sendVectors is send for several pieces.
+func sendVectors(socket int, vectors []syscall.Iovec) (int, syscall.Errno) {
+	message := syscall.Msghdr{Iov: unsafe.SliceData(vectors), Iovlen: uint64(len(vectors))}
+	for {
+		// The message and the vectors are on the stack of the callers, and their bytes belong
+		// to frames in the queue: all stay alive to the end of the call.
+		n, _, code := syscall.RawSyscall(syscall.SYS_SENDMSG, uintptr(socket), uintptr(unsafe.Pointer(&message)), sendFlags)
+		if code != syscall.EINTR {
+			return sent(n, code)
+		}
+	}
+}
+
+// sent is how much was written, which is nothing when it failed.
+func sent(n uintptr, code syscall.Errno) (int, syscall.Errno) {
+	if code != 0 {
+		return 0, code
+	}
+	return int(n), 0
 }

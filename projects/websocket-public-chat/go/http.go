@@ -45,8 +45,10 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	header := w.Header()
-	if given.name != "" {
-		header[given.name] = []string{given.value}
+	for _, own := range given.headers {
+		if own.name != "" {
+			header[own.name] = []string{own.value}
+		}
 	}
 	header.Set("Content-Type", given.contentType)
 	header.Set("Content-Length", strconv.Itoa(len(given.body)))

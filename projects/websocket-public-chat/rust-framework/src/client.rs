@@ -74,6 +74,12 @@ impl Tally {
         self.chats += u64::from(outgoing.kind == Kind::Chat);
     }
 
+    pub fn merge(&mut self, other: &Self) {
+        self.frames += other.frames;
+        self.bytes += other.bytes;
+        self.chats += other.chats;
+    }
+
     pub fn of<'a>(all: impl IntoIterator<Item = &'a Outgoing>) -> Self {
         let mut tally = Self::default();
         all.into_iter().for_each(|outgoing| tally.add(outgoing));

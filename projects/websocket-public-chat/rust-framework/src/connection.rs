@@ -46,17 +46,22 @@ pub enum Purpose {
     Echo,
 }
 
-/// Sets the limits of a WebSocket that is about to be.
-pub fn limit(upgrade: WebSocketUpgrade, is_chat: bool, options: &Options) -> WebSocketUpgrade {
-    let (max_bytes, max_write_buffer_bytes) = if is_chat {
-        (options.max_message_bytes, MAX_WRITE_BUFFER_BYTES)
+/// How long a message may be.
+pub fn max_bytes(is_chat: bool, options: &Options) -> usize {
+    if is_chat {
+        options.max_message_bytes
     } else {
-        (MAX_ECHO_BYTES, MAX_ECHO_BYTES + MAX_WRITE_BUFFER_BYTES)
-    };
+        MAX_ECHO_BYTES
+    }
+}
+
+/// Sets the limits of a WebSocket that is about to be. An echo is written before the next message
+/// is read, so that what waits to be written is no longer than a message.
+pub fn limit(upgrade: WebSocketUpgrade, max_bytes: usize) -> WebSocketUpgrade {
     upgrade
         .read_buffer_size(FRAME_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_write_buffer_size(max_write_buffer_bytes)
+        .max_write_buffer_size(max_bytes.saturating_add(MAX_WRITE_BUFFER_BYTES))
         .max_message_size(max_bytes)
         .max_frame_size(max_bytes)
 }
@@ -79,7 +84,7 @@ pub struct Connection {
     /// Taken from the queue, and not yet given to the library.
     waiting: VecDeque<Outgoing>,
     /// Given to the library, and not known to be written.
-    in_flight: VecDeque<Outgoing>,
+    in_flight: VecDeque<Tally>,
     unflushed_bytes: usize,
     /// The socket took no more: nothing is given to the library before it takes the rest.
     is_blocked: bool,
@@ -145,7 +150,10 @@ impl Connection {
     pub async fn run(mut self) {
         poll_fn(|context| self.poll(context)).await;
         let written = self.count_written();
-        let unwritten = Tally::of(self.in_flight.iter().chain(&self.waiting));
+        let mut unwritten = Tally::of(&self.waiting);
+        for frame in &self.in_flight {
+            unwritten.merge(frame);
+        }
         self.hub.with(|rooms| {
             rooms.counters.deliveries += written.chats;
         });
@@ -191,6 +199,12 @@ impl Connection {
     /// Reads and handles what came, if anything did. Before each message the library gets the
     /// answers to the one before, because it takes no more when it has read a close frame.
     fn read_input(&mut self, context: &mut Context<'_>, now: Instant) -> Result<bool, Over> {
+        if let Purpose::Chat(session) = &self.purpose
+            && session.must_wait()
+        {
+            context.waker().wake_by_ref(); // others have their turn first
+            return Ok(false);
+        }
         for count in 0..MESSAGES_A_TURN {
             let has_read = count > 0;
             if self.is_deaf {
@@ -205,7 +219,11 @@ impl Connection {
             }
             let Poll::Ready(next) = self.socket.poll_next_unpin(context) else {
                 self.note_reads(now);
-                return Ok(has_read);
+                let violation = self.trace.violation().filter(|_| !self.has_left);
+                if let Some(ending) = violation {
+                    self.close(ending, now);
+                }
+                return Ok(has_read || violation.is_some());
             };
             self.note_reads(now);
             match next {
@@ -237,7 +255,7 @@ impl Connection {
 
     fn handle(&mut self, message: Message, now: Instant) {
         match (message, &mut self.purpose) {
-            (Message::Close(frame), _) => self.take_leave(frame.as_ref(), now),
+            (Message::Close(_), _) => self.take_leave(now),
             _ if self.closing.is_some() => {}
             (Message::Text(text), Purpose::Chat(session)) => match session.receive(&text, now) {
                 Next::GoOn => {}
@@ -253,17 +271,12 @@ impl Connection {
     }
 
     /// The peer's close frame has come; the library answers it with the next read.
-    fn take_leave(&mut self, frame: Option<&CloseFrame>, now: Instant) {
+    fn take_leave(&mut self, now: Instant) {
         self.has_left = true;
         if self.closing.is_some() {
             return;
         }
-        // The library shows a code that must not be sent as its own answer to it.
-        let is_violation = frame.is_some_and(|frame| {
-            frame.code == 1002 && frame.reason.as_str() == "Protocol violation"
-        });
         self.hub.with(|rooms| {
-            rooms.counters.protocol_errors += u64::from(is_violation);
             rooms.leave_room(self.id, now);
         });
         self.closing = Some(Closing {
@@ -301,8 +314,10 @@ impl Connection {
         let texts = self.trace.texts();
         let count = texts - mem::replace(&mut self.texts, texts);
         let count = self.in_flight.len().min(count as usize);
-        let written = Tally::of(self.in_flight.iter().take(count));
-        self.in_flight.drain(..count);
+        let mut written = Tally::default();
+        for frame in self.in_flight.drain(..count) {
+            written.merge(&frame);
+        }
         written
     }
 
@@ -311,16 +326,15 @@ impl Connection {
         let written = self.count_written();
         let ending = self.hub.with(|rooms| {
             let waker = context.waker();
-            rooms.exchange(self.id, &written, &mut self.waiting, waker)
+            rooms.exchange(self.id, &written, &mut self.waiting, self.is_blocked, waker)
         });
         if let Some(ending) = ending.filter(|_| self.closing.is_none()) {
             self.obey(ending, now);
         }
         while !self.is_blocked && !self.has_left && self.unflushed_bytes < BATCH_BYTES {
             let message = if let Some(next) = self.waiting.pop_front() {
-                let text = next.frame.clone();
-                self.in_flight.push_back(next);
-                Message::Text(text)
+                self.in_flight.push_back(Tally::of([&next]));
+                Message::Text(next.frame)
             } else if let Some(echo) = self.echo.take() {
                 echo
             } else if let Some(frame) = self
@@ -358,6 +372,7 @@ impl Connection {
                 return self.rest(now);
             }
             if !self.flush(context)? {
+                self.hub.with(|rooms| rooms.note_blocked(self.id, true));
                 return Ok(());
             }
         }

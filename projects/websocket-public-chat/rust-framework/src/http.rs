@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
 
-use crate::connection::{Connection, Purpose, limit};
+use crate::connection::{Connection, Purpose, limit, max_bytes};
 use crate::room::Rooms;
 use crate::server::Server;
 use crate::session::Session;
@@ -106,10 +106,11 @@ async fn become_websocket(
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &());
     let upgrade = upgrade.await.map_err(|_| NO_UPGRADE)?;
     let id = server.hub.with(Rooms::connect).ok_or(upgrade::TOO_MANY)?;
-    trace.upgrade();
+    let max_bytes = max_bytes(is_chat, &server.options);
+    trace.upgrade(max_bytes);
 
     let (forgotten, server) = (Arc::clone(&server.hub), Arc::clone(server));
-    let upgrade = limit(upgrade, is_chat, &server.options);
+    let upgrade = limit(upgrade, max_bytes);
     let upgrade = upgrade.on_failed_upgrade(move |_: axum::Error| {
         forgotten.disconnect(id, &crate::client::Tally::default());
     });

@@ -20,6 +20,7 @@ mod room;
 mod server;
 mod session;
 mod socket;
+mod texts;
 mod upgrade;
 mod walk;
 

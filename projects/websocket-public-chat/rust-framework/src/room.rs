@@ -29,6 +29,10 @@ struct Client {
     /// Set while the connection waits for something to do.
     waker: Option<Waker>,
     membership: Option<Membership>,
+    /// Its socket takes no more.
+    is_blocked: bool,
+    /// Its queue is half full for want of a turn of its connection, which is no fault of its own.
+    is_crowded: bool,
     /// Why the connection must end, when the rooms decide that.
     ending: Option<Ending>,
 }
@@ -39,6 +43,12 @@ impl Client {
         let has_room = self.queue.push(Outgoing { frame, kind });
         self.wake();
         has_room
+    }
+
+    /// Whether its queue has just become half full.
+    fn has_become_crowded(&mut self) -> bool {
+        let is_crowded = !self.is_blocked && self.queue.is_crowded();
+        !mem::replace(&mut self.is_crowded, is_crowded) && is_crowded
     }
 
     fn wake(&mut self) {
@@ -58,15 +68,16 @@ struct Membership {
 struct Room {
     name: Box<str>,
     members: Vec<ClientId>,
+    /// Members who are crowded: the others wait until these had their turn.
+    crowded: usize,
     seq: u64,
     history: VecDeque<Frame>,
     presence: Presence,
 }
 
-/// What the members were told of their number.
+/// When the members were told of their number.
 #[derive(Default)]
 struct Presence {
-    told: usize,
     told_at: Option<Instant>,
     is_due: bool,
 }
@@ -117,6 +128,8 @@ impl Rooms {
         Some(self.clients.insert(Client {
             queue: Queue::new(self.max_queue),
             waker: None,
+            is_blocked: false,
+            is_crowded: false,
             membership: None,
             ending: None,
         }))
@@ -160,6 +173,7 @@ impl Rooms {
         let room_id = self.open.insert(Room {
             name: name.into(),
             members: Vec::new(),
+            crowded: 0,
             seq: 0,
             history: VecDeque::new(),
             presence: Presence::default(),
@@ -169,13 +183,10 @@ impl Rooms {
     }
 
     /// Accepts a message of a member and gives it to all others: encoded once, shared by all.
-    /// Whether the sender may go on at once: where a queue is half full, its owner gets a turn first,
-    /// so that nobody who reads is taken for slow because others write fast.
-    pub fn chat(&mut self, id: ClientId, chat_id: u64, text: &str, now: Instant) -> bool {
+    pub fn chat(&mut self, id: ClientId, chat_id: u64, text: &str, now: Instant) {
         let Some(membership) = &self.clients[id].membership else {
-            return true;
+            return;
         };
-        let mut is_crowded = false;
         let room = &mut self.open[membership.room];
         room.seq += 1;
         self.counters.accepted += 1;
@@ -185,7 +196,7 @@ impl Rooms {
             if !client.push(frame.clone(), Kind::Chat) {
                 self.overflowed.push((member, true));
             }
-            is_crowded |= client.queue.is_crowded();
+            room.crowded += usize::from(client.has_become_crowded());
         }
         let accepted = message::accepted(chat_id, room.seq);
         if self.max_history > 0 {
@@ -196,7 +207,6 @@ impl Rooms {
         }
         self.push(id, accepted, Kind::Notice);
         self.end_overflowed(now);
-        !is_crowded
     }
 
     pub fn refuse(&mut self, id: ClientId, chat_id: u64, now: Instant) {
@@ -229,10 +239,12 @@ impl Rooms {
 
     /// An empty room ends; the members of another one are told.
     fn remove_member(&mut self, id: ClientId, now: Instant) {
-        let Some(membership) = self.clients[id].membership.take() else {
+        let client = &mut self.clients[id];
+        let Some(membership) = client.membership.take() else {
             return;
         };
         let room = &mut self.open[membership.room];
+        room.crowded -= usize::from(mem::take(&mut client.is_crowded));
         room.members.swap_remove(membership.place);
         if let Some(&moved) = room.members.get(membership.place)
             && let Some(moved) = &mut self.clients[moved].membership
@@ -248,9 +260,23 @@ impl Rooms {
     }
 
     fn push(&mut self, id: ClientId, frame: Frame, kind: Kind) {
-        if !self.clients[id].push(frame, kind) {
+        let client = &mut self.clients[id];
+        let has_room = client.push(frame, kind);
+        if let Some(room) = client.membership.as_ref().map(|membership| membership.room)
+            && client.has_become_crowded()
+        {
+            self.open[room].crowded += 1;
+        }
+        if !has_room {
             self.overflowed.push((id, kind == Kind::Chat));
         }
+    }
+
+    /// Whether a member says more only when others had their turn. So nobody who reads is taken for
+    /// slow because others write fast, and nobody waits for who does not read.
+    pub fn must_wait(&self, id: ClientId) -> bool {
+        let membership = self.clients[id].membership.as_ref();
+        membership.is_some_and(|membership| self.open[membership.room].crowded > 0)
     }
 
     /// Whose queue is full is no member any more, and loses what waits for it.
@@ -269,11 +295,12 @@ impl Rooms {
         }
     }
 
-    /// Tells the members how many they are: now, or when a second has passed since the last time.
+    /// The number of members has changed, and they are told: now, or when a second has passed since
+    /// the last time.
     fn tell_presence(&mut self, room_id: RoomId, now: Instant) {
         let room = &mut self.open[room_id];
         let presence = &mut room.presence;
-        if presence.is_due || presence.told == room.members.len() {
+        if presence.is_due || self.is_draining {
             return;
         }
         if let Some(told_at) = presence.told_at
@@ -286,12 +313,15 @@ impl Rooms {
             });
             return;
         }
-        presence.told = room.members.len();
         presence.told_at = Some(now);
         let frame = message::presence(&room.name, room.members.len());
         for &member in &room.members {
-            if !self.clients[member].push(frame.clone(), Kind::Notice) {
+            let client = &mut self.clients[member];
+            if !client.push(frame.clone(), Kind::Notice) {
                 self.overflowed.push((member, false));
+            }
+            if client.has_become_crowded() {
+                room.crowded += 1;
             }
         }
     }
@@ -301,7 +331,9 @@ impl Rooms {
         let Some(&room_id) = self.names.get(name) else {
             return;
         };
-        self.open[room_id].presence.is_due = false;
+        if !mem::take(&mut self.open[room_id].presence.is_due) {
+            return;
+        }
         self.tell_presence(room_id, now);
         self.end_overflowed(now);
     }
@@ -312,6 +344,7 @@ impl Rooms {
         id: ClientId,
         written: &Tally,
         into: &mut VecDeque<Outgoing>,
+        is_blocked: bool,
         waker: &Waker,
     ) -> Option<Ending> {
         self.counters.deliveries += written.chats;
@@ -325,7 +358,21 @@ impl Rooms {
         {
             client.waker = Some(waker.clone());
         }
-        client.ending
+        let ending = client.ending;
+        self.note_blocked(id, is_blocked);
+        ending
+    }
+
+    /// Whether the socket of a connection takes more. Nobody waits for one that does not.
+    pub fn note_blocked(&mut self, id: ClientId, is_blocked: bool) {
+        let client = &mut self.clients[id];
+        client.is_blocked = is_blocked;
+        let is_crowded = !is_blocked && client.queue.is_crowded();
+        if let Some(membership) = &client.membership {
+            let crowded = &mut self.open[membership.room].crowded;
+            *crowded -= usize::from(mem::replace(&mut client.is_crowded, is_crowded));
+            *crowded += usize::from(is_crowded);
+        }
     }
 
     /// All that still waits for a connection that is ending.
@@ -464,10 +511,10 @@ mod tests {
             let mut taken = VecDeque::new();
             let waker = Waker::noop();
             self.rooms
-                .exchange(id, &Tally::default(), &mut taken, waker);
+                .exchange(id, &Tally::default(), &mut taken, false, waker);
             let written = Tally::of(&taken);
             self.rooms
-                .exchange(id, &written, &mut VecDeque::new(), waker);
+                .exchange(id, &written, &mut VecDeque::new(), false, waker);
             taken
                 .iter()
                 .map(|next| text_of(&next.frame).to_owned())
@@ -571,6 +618,8 @@ mod tests {
         let eve = lab.join("r", "eve");
         lab.rooms.leave_room(eve, lab.now);
         lab.pass(1000);
+        assert_eq!(lab.read(ann), [presence(2)], "it was three in between");
+        lab.pass(1000);
         assert!(lab.read(ann).is_empty(), "nothing has changed");
     }
 
@@ -590,9 +639,13 @@ mod tests {
             lab.read(ann);
             lab.read(bob);
         }
-        let ending =
-            lab.rooms
-                .exchange(eve, &Tally::default(), &mut VecDeque::new(), Waker::noop());
+        let ending = lab.rooms.exchange(
+            eve,
+            &Tally::default(),
+            &mut VecDeque::new(),
+            false,
+            Waker::noop(),
+        );
         assert_eq!(ending, Some(TOO_SLOW));
         let counters = lab.rooms.counters.clone();
         assert_eq!(
@@ -609,6 +662,33 @@ mod tests {
     }
 
     #[test]
+    fn members_wait_for_who_had_no_turn_and_not_for_who_does_not_read() {
+        let mut lab = Lab::new(4, 0);
+        let (ann, bob) = (lab.join("r", "ann"), lab.join("r", "bob"));
+        let other = lab.join("other", "eve");
+        lab.read(ann);
+        lab.read(bob);
+        for _ in 0..3 {
+            assert!(!lab.rooms.must_wait(ann));
+            lab.chat(ann, "x");
+            lab.read(ann);
+        }
+        assert!(lab.rooms.must_wait(ann) && !lab.rooms.must_wait(other));
+        lab.rooms.note_blocked(bob, true);
+        assert!(!lab.rooms.must_wait(ann), "its socket is full");
+        lab.rooms.note_blocked(bob, false);
+        assert!(lab.rooms.must_wait(ann));
+        lab.read(bob);
+        assert!(!lab.rooms.must_wait(ann), "it has written");
+        for _ in 0..3 {
+            lab.chat(ann, "x");
+            lab.read(ann);
+        }
+        lab.rooms.leave_room(bob, lab.now);
+        assert!(!lab.rooms.must_wait(ann), "it is no member any more");
+    }
+
+    #[test]
     fn what_was_taken_and_not_written_is_dropped() {
         let mut lab = Lab::new(100, 0);
         let (ann, bob) = (lab.join("r", "ann"), lab.join("r", "bob"));
@@ -616,7 +696,7 @@ mod tests {
         lab.chat(ann, "one");
         let mut taken = VecDeque::new();
         lab.rooms
-            .exchange(bob, &Tally::default(), &mut taken, Waker::noop());
+            .exchange(bob, &Tally::default(), &mut taken, false, Waker::noop());
         lab.chat(ann, "two");
         lab.rooms.disconnect(bob, &Tally::of(&taken), lab.now);
         assert_eq!(

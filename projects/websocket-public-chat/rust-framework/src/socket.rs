@@ -1,15 +1,16 @@
 //! The socket below Axum: what its library hides is seen here.
 //!
 //! Whether anything came is known to nobody else, because a fragment is no message yet. Which
-//! frames were written whole is known only where the kernel says how many bytes it took. And
+//! frames were written whole is known only where the kernel says how many bytes it took. What the
+//! protocol forbids is held back here, because the library has other words for it. And
 //! hyper's own answers to bad requests have no body, where ours have one.
 
 use std::io;
 use std::mem;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use memchr::memmem;
@@ -18,6 +19,8 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
+use crate::client::Ending;
+use crate::texts::Texts;
 use crate::upgrade::{BAD_REQUEST, HEAD_TOO_LARGE, Refusal};
 use crate::walk::Walk;
 
@@ -31,7 +34,9 @@ const END_OF_HEAD: &[u8; 4] = b"\r\n\r\n";
 pub struct Trace {
     reads: AtomicU64,
     texts: AtomicU64,
-    is_upgraded: AtomicBool,
+    /// Frames follow the next response; the longest that a client may send.
+    upgraded: OnceLock<usize>,
+    violation: OnceLock<Ending>,
     needs_no_farewell: AtomicBool,
 }
 
@@ -46,9 +51,14 @@ impl Trace {
         self.texts.load(Ordering::Relaxed)
     }
 
-    /// Frames follow the next response.
-    pub fn upgrade(&self) {
-        self.is_upgraded.store(true, Ordering::Relaxed);
+    /// Frames follow the next response; none of the client may be longer than this.
+    pub fn upgrade(&self, max_frame_bytes: usize) {
+        self.upgraded.get_or_init(|| max_frame_bytes);
+    }
+
+    /// What the client did that the protocol forbids, behind all that was read.
+    pub fn violation(&self) -> Option<Ending> {
+        self.violation.get().copied()
     }
 
     /// When the socket is dropped, it is closed at once.
@@ -57,12 +67,41 @@ impl Trace {
     }
 }
 
+/// Looks for the empty line behind the head of a request, which may come in any pieces.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct HeadEnd {
+    /// Line breaks in front of a request do not count.
+    has_begun: bool,
+    is_at_line_start: bool,
+}
+
+impl HeadEnd {
+    /// How many of these bytes there are up to the end of the head, where it is among them.
+    fn find(&mut self, bytes: &[u8]) -> Option<usize> {
+        for (at, &byte) in bytes.iter().enumerate() {
+            match byte {
+                b'\n' if self.has_begun && self.is_at_line_start => {
+                    *self = Self::default();
+                    return Some(at + 1);
+                }
+                b'\n' => self.is_at_line_start = true,
+                b'\r' => {}
+                _ => {
+                    self.has_begun = true;
+                    self.is_at_line_start = false;
+                }
+            }
+        }
+        None
+    }
+}
+
 /// What is being written.
 enum Phase {
     Responses,
     /// The response of the upgrade: so many bytes of the end of its head have been seen.
     Upgrade(usize),
-    Frames(Walk),
+    Frames(Texts),
 }
 
 pub struct Socket {
@@ -72,6 +111,13 @@ pub struct Socket {
     /// Our words instead of hyper's, as far as they are not written.
     instead: Vec<u8>,
     has_ended: bool,
+    head: HeadEnd,
+    /// What came with a head and is not of it.
+    behind: Vec<u8>,
+    /// Nothing is read until the answer is out: only then it is known whether frames follow.
+    is_answering: bool,
+    reader: Option<Waker>,
+    walk: Walk,
 }
 
 impl Socket {
@@ -83,6 +129,11 @@ impl Socket {
             phase: Phase::Responses,
             instead: Vec::new(),
             has_ended: false,
+            head: HeadEnd::default(),
+            behind: Vec::new(),
+            is_answering: false,
+            reader: None,
+            walk: Walk::default(),
         };
         (socket, trace)
     }
@@ -95,7 +146,7 @@ impl Socket {
     /// These bytes are out.
     fn follow(&mut self, mut bytes: &[u8]) {
         if let Phase::Responses = self.phase {
-            if !self.trace.is_upgraded.load(Ordering::Relaxed) {
+            if self.trace.upgraded.get().is_none() {
                 return;
             }
             let Some(start) = memmem::find(bytes, b"HTTP/1.1 101 ") else {
@@ -117,11 +168,41 @@ impl Socket {
                 return;
             };
             bytes = &bytes[last + 1..];
-            self.phase = Phase::Frames(Walk::default());
+            self.phase = Phase::Frames(Texts::default());
         }
-        if let Phase::Frames(walk) = &mut self.phase {
-            let texts = walk.count_texts(bytes);
+        if let Phase::Frames(texts) = &mut self.phase {
+            let texts = texts.count(bytes);
             self.trace.texts.fetch_add(texts, Ordering::Relaxed);
+        }
+    }
+
+    /// How much of what came may be read: up to the end of a head, or of what the protocol allows.
+    fn judge(&mut self, came: &[u8]) -> usize {
+        if let Phase::Frames(_) = self.phase {
+            let max_bytes = self.trace.upgraded.get().copied().unwrap_or_default();
+            let (sound, violation) = self.walk.inspect(came, max_bytes);
+            if let Some(ending) = violation {
+                self.trace.violation.get_or_init(|| ending);
+            }
+            return sound;
+        }
+        let Some(size) = self.head.find(came) else {
+            return came.len();
+        };
+        self.behind.splice(..0, came[size..].iter().copied());
+        self.is_answering = true;
+        size
+    }
+
+    /// Something of an answer is out: what came behind the request may be read.
+    fn note_answer(&mut self) {
+        let is_upgrading =
+            self.trace.upgraded.get().is_some() && !matches!(self.phase, Phase::Frames(_));
+        if self.is_answering && !is_upgrading {
+            self.is_answering = false;
+            if let Some(reader) = self.reader.take() {
+                reader.wake();
+            }
         }
     }
 
@@ -166,13 +247,30 @@ impl AsyncRead for Socket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(self.stream()?.poll_read(context, buffer))?;
-        if buffer.filled().len() > before {
-            self.trace.reads.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.has_ended = true;
+        if self.is_answering || self.trace.violation().is_some() {
+            self.reader = Some(context.waker().clone());
+            return Poll::Pending;
         }
+        let before = buffer.filled().len();
+        if self.behind.is_empty() {
+            ready!(self.stream()?.poll_read(context, buffer))?;
+        } else {
+            let size = self.behind.len().min(buffer.remaining());
+            buffer.put_slice(&self.behind[..size]);
+            self.behind.drain(..size);
+        }
+        let came = &buffer.filled()[before..];
+        if came.is_empty() {
+            self.has_ended = true;
+            return Poll::Ready(Ok(()));
+        }
+        self.trace.reads.fetch_add(1, Ordering::Relaxed);
+        let size = self.judge(came);
+        if size == 0 {
+            buffer.set_filled(before);
+            return Poll::Pending; // whoever reads looks for the violation
+        }
+        buffer.set_filled(before + size);
         Poll::Ready(Ok(()))
     }
 }
@@ -191,11 +289,13 @@ impl AsyncWrite for Socket {
             }
             if !self.instead.is_empty() {
                 ready!(self.poll_instead(context))?;
+                self.note_answer();
                 return Poll::Ready(Ok(bytes.len()));
             }
         }
         let written = ready!(self.stream()?.poll_write(context, bytes))?;
         self.follow(&bytes[..written]);
+        self.note_answer();
         Poll::Ready(Ok(written))
     }
 
@@ -259,7 +359,7 @@ mod tests {
         with_socket(|mut socket, trace| {
             socket.follow(b"HTTP/1.1 101 not yet\r\n\r\n\x81\x00");
             assert_eq!(trace.texts(), 0);
-            trace.upgrade();
+            trace.upgrade(100);
             for piece in [
                 &b"HTTP/1.1 101 Switching\r\na: b\r\n"[..],
                 b"\r",
@@ -287,5 +387,42 @@ mod tests {
         );
         assert!(answer_instead(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").is_none());
         assert!(answer_instead(b"x").is_none());
+    }
+
+    #[test]
+    fn heads_end_at_their_empty_line() {
+        let head = b"\r\n\nGET / HTTP/1.1\r\nA: b\r\n\r\n";
+        for piece in 1..=head.len() {
+            let mut end = HeadEnd::default();
+            let found = head.chunks(piece).map(|bytes| end.find(bytes));
+            let last = found.last().expect("one piece at least");
+            assert_eq!(last, Some((head.len() - 1) % piece + 1), "{piece}");
+            assert_eq!(end, HeadEnd::default());
+        }
+        let mut end = HeadEnd::default();
+        assert_eq!(end.find(b"GET / HTTP/1.0\n\nbody\r\n\r\n"), Some(16));
+        assert_eq!(end.find(b"\r\n\r\n"), None);
+    }
+
+    #[test]
+    fn what_is_forbidden_is_held_back() {
+        with_socket(|mut socket, trace| {
+            assert_eq!(socket.judge(b"GET / HTTP/1.1\r\n\r\n\x81\x80"), 18);
+            assert_eq!(
+                (&socket.behind[..], socket.is_answering),
+                (&b"\x81\x80"[..], true)
+            );
+            trace.upgrade(100);
+            socket.follow(b"HTTP/1.1 101 Switching\r\n");
+            socket.note_answer();
+            assert!(socket.is_answering, "the head is not whole");
+            socket.follow(b"\r\n");
+            socket.note_answer();
+            assert!(!socket.is_answering);
+            assert_eq!(socket.judge(b"\x81\x80abcd\x8a\xfe"), 8);
+            assert_eq!(trace.violation(), None);
+            assert_eq!(socket.judge(b"\x01\x00abcd"), 5);
+            assert_eq!(trace.violation(), Some(crate::client::PROTOCOL_ERROR));
+        });
     }
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
-use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use tungstenite::protocol::frame::coding::{Data, OpCode};
 use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Bytes, Error, Message, Utf8Bytes};
 
@@ -52,6 +52,8 @@ struct Over;
 /// What a turn has read.
 enum Input {
     None,
+    /// Others must have their turn first.
+    Later,
     Some,
     End,
 }
@@ -67,7 +69,7 @@ pub struct Connection {
     stream: TcpStream,
     protocol: WebSocketContext,
     walk: Walk,
-    /// A forbidden header that stands behind the backlog.
+    /// What is forbidden and stands behind the backlog.
     violation: Option<Ending>,
     /// What was read and not yet looked at, because others have their turn first.
     backlog: Vec<u8>,
@@ -77,6 +79,8 @@ pub struct Connection {
     /// Nothing is read until the echoes are written.
     reads_later: bool,
     outbox: Outbox,
+    /// The socket took less than there was.
+    is_blocked: bool,
     hub: Arc<Hub>,
     id: ClientId,
     purpose: Purpose,
@@ -120,6 +124,7 @@ impl Connection {
             owes_answers: false,
             reads_later: false,
             outbox: Outbox::default(),
+            is_blocked: false,
             hub,
             id,
             purpose,
@@ -167,6 +172,12 @@ impl Connection {
                 context.waker().wake_by_ref();
                 return self.keep_time(context).map(|_| ());
             }
+            Input::Later => {
+                if !owes_answers {
+                    self.write_output(context, now)?;
+                }
+                context.waker().wake_by_ref();
+            }
             Input::None if owes_answers => {}
             Input::None => self.write_output(context, now)?,
             Input::End => {
@@ -183,6 +194,11 @@ impl Connection {
     /// Reads and handles what came.
     fn read_input(&mut self, context: &mut Context<'_>, now: Instant) -> Result<Input, Over> {
         let mut input = Input::None;
+        if let Purpose::Chat(session) = &self.purpose
+            && session.must_wait()
+        {
+            return Ok(Input::Later);
+        }
         if self.has_paused {
             input = Input::Some;
             self.has_paused = false;
@@ -214,7 +230,7 @@ impl Connection {
         Ok(Input::Some) // and more may be there
     }
 
-    /// Judges the headers in what came, before anything is kept; how many bytes may be read.
+    /// Judges the frames in what came, before anything is kept; how many bytes may be read.
     fn hear(&mut self, bytes: &[u8]) -> usize {
         if self.is_deaf {
             return 0;
@@ -253,7 +269,7 @@ impl Connection {
 
     fn handle(&mut self, message: Message, now: Instant) {
         match (message, &mut self.purpose) {
-            (Message::Close(frame), _) => self.take_leave(frame.as_ref(), now),
+            (Message::Close(_), _) => self.take_leave(now),
             _ if self.closing.is_some() => {}
             (Message::Text(text), Purpose::Chat(session)) => match session.receive(&text, now) {
                 Next::GoOn => {}
@@ -274,16 +290,11 @@ impl Connection {
 
     /// The peer's close frame has come. tungstenite answers it with the next read, behind all
     /// that was queued before.
-    fn take_leave(&mut self, frame: Option<&CloseFrame>, now: Instant) {
+    fn take_leave(&mut self, now: Instant) {
         if self.closing.is_some() {
             return;
         }
-        // tungstenite shows a code that must not be sent as its own answer to it.
-        let is_violation = frame.is_some_and(|frame| {
-            frame.code == CloseCode::Protocol && frame.reason.as_str() == "Protocol violation"
-        });
         self.hub.with(|rooms| {
-            rooms.counters.protocol_errors += u64::from(is_violation);
             rooms.leave_room(self.id, now);
             rooms.take_rest(self.id, &mut self.outbox.frames);
         });
@@ -344,7 +355,7 @@ impl Connection {
         loop {
             let ending = self.hub.with(|rooms| {
                 let (frames, waker) = (&mut self.outbox.frames, context.waker());
-                rooms.exchange(self.id, &written, frames, waker)
+                rooms.exchange(self.id, &written, frames, self.is_blocked, waker)
             });
             if let Some(ending) = ending.filter(|_| self.closing.is_none()) {
                 self.obey(ending, now);
@@ -356,8 +367,13 @@ impl Connection {
                 return self.rest(context, now);
             }
             let stream = Pin::new(&mut self.stream);
-            written = match self.outbox.poll_write(stream, context) {
-                Poll::Pending => return Ok(()),
+            let outcome = self.outbox.poll_write(stream, context);
+            self.is_blocked = outcome.is_pending();
+            written = match outcome {
+                Poll::Pending => {
+                    self.hub.with(|rooms| rooms.note_blocked(self.id, true));
+                    return Ok(());
+                }
                 Poll::Ready(Ok(bytes)) if bytes > 0 => self.outbox.advance(bytes),
                 Poll::Ready(_) => return Err(Over),
             };

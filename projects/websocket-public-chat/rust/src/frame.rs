@@ -9,6 +9,7 @@ pub type Frame = Bytes;
 pub const HEADROOM: usize = 4;
 
 const FINAL: u8 = 0x80;
+const OPCODE_TEXT: u8 = 1;
 const SHORT_PAYLOAD: usize = 126;
 
 /// Makes a text frame of a message that was written behind `HEADROOM` bytes. A message is at
@@ -17,13 +18,13 @@ pub fn seal(message: String) -> Frame {
     let payload_bytes = message.len() - HEADROOM;
     let mut bytes = message.into_bytes();
     let Ok(length) = u16::try_from(payload_bytes) else {
-        return encode(crate::walk::OPCODE_TEXT, &bytes[HEADROOM..]);
+        return encode(OPCODE_TEXT, &bytes[HEADROOM..]);
     };
     let start = if payload_bytes < SHORT_PAYLOAD {
-        bytes[2..4].copy_from_slice(&[FINAL | crate::walk::OPCODE_TEXT, payload_bytes as u8]);
+        bytes[2..4].copy_from_slice(&[FINAL | OPCODE_TEXT, payload_bytes as u8]);
         2
     } else {
-        bytes[..2].copy_from_slice(&[FINAL | crate::walk::OPCODE_TEXT, 126]);
+        bytes[..2].copy_from_slice(&[FINAL | OPCODE_TEXT, 126]);
         bytes[2..4].copy_from_slice(&length.to_be_bytes());
         0
     };

@@ -35,7 +35,7 @@ pub fn render(counters: &Counters, gauges: Gauges) -> String {
             "Open WebSocket connections.",
             gauges.connections,
         ),
-        ("rooms", "Rooms with members.", gauges.rooms),
+        ("rooms", "Rooms that have members.", gauges.rooms),
         ("members", "Members of all rooms.", gauges.members),
     ] {
         push(&mut text, name, "gauge", help, number as u64);
@@ -43,47 +43,47 @@ pub fn render(counters: &Counters, gauges: Gauges) -> String {
     for (name, help, number) in [
         (
             "connects_total",
-            "WebSocket connections made.",
+            "Connections upgraded to WebSocket.",
             counters.connects,
         ),
         (
             "messages_offered_total",
-            "Chat messages that clients sent.",
+            "Chat messages received, malformed ones included.",
             counters.offered,
         ),
         (
             "messages_accepted_total",
-            "Chat messages given a seq.",
+            "Chat messages accepted for delivery.",
             counters.accepted,
         ),
         (
             "messages_refused_total",
-            "Chat messages beyond the rate.",
+            "Chat messages refused by the rate limit.",
             counters.refused,
         ),
         (
             "deliveries_total",
-            "Chat messages written whole to a member.",
+            "Frames of chat messages written whole to a socket.",
             counters.deliveries,
         ),
         (
             "deliveries_dropped_total",
-            "Chat messages for a member that never got them whole.",
+            "Chat messages meant for a client and never written whole.",
             counters.dropped,
         ),
         (
             "slow_consumers_total",
-            "Connections closed because their queue was full.",
+            "Clients cut because their queue was full.",
             counters.slow_consumers,
         ),
         (
             "protocol_errors_total",
-            "Connections closed for what the protocol forbids.",
+            "Connections closed for breaking the protocol.",
             counters.protocol_errors,
         ),
         (
             "ping_timeouts_total",
-            "Connections cut because nothing came after a ping.",
+            "Connections cut because no pong came.",
             counters.ping_timeouts,
         ),
     ] {

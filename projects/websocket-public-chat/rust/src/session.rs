@@ -44,6 +44,11 @@ impl Session {
         self.has_joined
     }
 
+    /// Whether others must have their turn before a message is read.
+    pub fn must_wait(&self) -> bool {
+        self.has_joined && self.hub.with(|rooms| rooms.must_wait(self.id))
+    }
+
     /// One message of the client; the answers wait in its queue.
     pub fn receive(&mut self, source: &str, now: Instant) -> Next {
         let request = message::parse(source);
@@ -74,12 +79,16 @@ impl Session {
                     Outcome::Left
                 }
                 Ok(Request::Chat { id: chat_id, text }) => {
-                    if !may_take {
+                    if may_take {
+                        rooms.chat(id, chat_id, &text, now);
+                    } else {
                         rooms.refuse(id, chat_id, now);
-                    } else if !rooms.chat(id, chat_id, &text, now) {
-                        return Outcome::Crowded;
                     }
-                    Outcome::Done
+                    if rooms.must_wait(id) {
+                        Outcome::Crowded
+                    } else {
+                        Outcome::Done
+                    }
                 }
             }
         });
@@ -134,9 +143,15 @@ mod tests {
 
     fn answers(session: &Session) -> Vec<String> {
         let mut taken = VecDeque::new();
-        session
-            .hub
-            .with(|rooms| rooms.exchange(session.id, &Tally::default(), &mut taken, Waker::noop()));
+        session.hub.with(|rooms| {
+            rooms.exchange(
+                session.id,
+                &Tally::default(),
+                &mut taken,
+                false,
+                Waker::noop(),
+            )
+        });
         taken
             .iter()
             .map(|next| text_of(&next.frame).to_owned())

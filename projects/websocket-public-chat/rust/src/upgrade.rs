@@ -77,7 +77,7 @@ pub fn check<'a>(
     let key = key.filter(|key| is_key(key)).ok_or(BAD_REQUEST)?;
     if let Some(allowed) = &options.origins {
         let origin = headers.only("origin").unwrap_or_default();
-        let is_allowed = |known: &String| known.as_bytes().eq_ignore_ascii_case(origin);
+        let is_allowed = |known: &String| known.as_bytes() == origin;
         if !allowed.iter().any(is_allowed) {
             return Err(BAD_ORIGIN);
         }

@@ -1,25 +1,28 @@
 //! Follows the frames of a WebSocket in a stream of bytes that come in any pieces.
 //!
-//! A header is judged when it is there, long before the library has the whole frame.
+//! A header is judged when it is there, long before the library has the whole frame, and so is the
+//! code of a close frame: the library has no word of ours for what it does not like.
 
 use crate::client::{Ending, PROTOCOL_ERROR, TOO_BIG};
 
 const MAX_HEADER_BYTES: usize = 14;
+const MASK_BYTES: usize = 4;
 /// The longest payload of a control frame.
 const MAX_CONTROL_BYTES: u64 = 125;
-
-pub const OPCODE_TEXT: u8 = 1;
+const OPCODE_CLOSE: u8 = 8;
+/// The code that a close frame begins with.
+const CODE_BYTES: u64 = 2;
 
 /// What a header says.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Header {
-    pub first: u8, // FIN, RSV and opcode
-    pub is_masked: bool,
-    pub payload_bytes: u64,
+struct Header {
+    first: u8, // FIN, RSV and opcode
+    mask: Option<[u8; MASK_BYTES]>,
+    payload_bytes: u64,
 }
 
 impl Header {
-    pub fn opcode(self) -> u8 {
+    fn opcode(self) -> u8 {
         self.first & 0x0f
     }
 
@@ -37,11 +40,18 @@ impl Header {
         let is_known = matches!(self.opcode(), 0..=2 | 8..=10);
         let is_bad_control =
             self.is_control() && (!self.is_final() || self.payload_bytes > MAX_CONTROL_BYTES);
-        if has_reserved_bits || !is_known || !self.is_masked || is_bad_control {
+        let is_half_a_code = self.opcode() == OPCODE_CLOSE && self.payload_bytes == 1;
+        if has_reserved_bits || !is_known || self.mask.is_none() || is_bad_control || is_half_a_code
+        {
             return Some(PROTOCOL_ERROR);
         }
         (self.payload_bytes > max_bytes as u64).then_some(TOO_BIG)
     }
+}
+
+/// Whether a client may close with this code.
+fn is_close_code(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1013 | 3000..=4999)
 }
 
 /// The place in a stream of frames.
@@ -52,50 +62,57 @@ pub struct Walk {
     /// The frame under way, when its header is whole.
     frame: Option<Header>,
     payload_left: u64,
+    close_code: u16,
 }
 
 impl Walk {
     /// Follows what a client sent: how many of the bytes may be read, and why not all of them.
-    /// A forbidden header is among them but for its last byte, so that no reader takes it.
+    /// What is forbidden is among them but for its last byte, so that no reader takes it.
     pub fn inspect(&mut self, bytes: &[u8], max_bytes: usize) -> (usize, Option<Ending>) {
         let mut at = 0;
         while at < bytes.len() {
-            let header = self.step(bytes, &mut at).0;
-            if let Some(ending) = header.and_then(|header| header.violation(max_bytes)) {
-                return (at - 1, Some(ending));
+            let ending = if let Some(frame) = self.frame {
+                self.pass(frame, bytes, &mut at)
+            } else {
+                at += 1;
+                self.read_header(bytes[at - 1], max_bytes)
+            };
+            if ending.is_some() {
+                return (at - 1, ending);
             }
         }
         (at, None)
     }
 
-    /// Goes on to the end of the header or of the payload: the header, when it became whole, and
-    /// again when its frame ended.
-    pub fn step(&mut self, bytes: &[u8], at: &mut usize) -> (Option<Header>, Option<Header>) {
-        if let Some(header) = self.frame {
-            let rest = (bytes.len() - *at) as u64;
-            let passed = rest.min(self.payload_left);
-            *at += passed as usize;
-            self.payload_left -= passed;
-            return (None, self.end_of(header));
-        }
-        self.header[usize::from(self.header_bytes)] = bytes[*at];
+    /// Takes one byte more of a header; what is wrong with it when that was the last.
+    fn read_header(&mut self, byte: u8, max_bytes: usize) -> Option<Ending> {
+        self.header[usize::from(self.header_bytes)] = byte;
         self.header_bytes += 1;
-        *at += 1;
-        let Some(header) = self.parse() else {
-            return (None, None);
-        };
+        let header = self.parse()?;
         self.header_bytes = 0;
         self.payload_left = header.payload_bytes;
-        self.frame = Some(header);
-        (Some(header), self.end_of(header))
+        self.frame = (self.payload_left > 0).then_some(header);
+        header.violation(max_bytes)
     }
 
-    fn end_of(&mut self, header: Header) -> Option<Header> {
-        if self.payload_left > 0 {
-            return None;
+    /// Goes on in a payload, to its end where that is there.
+    fn pass(&mut self, frame: Header, bytes: &[u8], at: &mut usize) -> Option<Ending> {
+        let done = frame.payload_bytes - self.payload_left;
+        let is_code = frame.opcode() == OPCODE_CLOSE && done < CODE_BYTES;
+        let passed = if is_code {
+            let mask = frame.mask.unwrap_or_default()[done as usize];
+            self.close_code = self.close_code << 8 | u16::from(bytes[*at] ^ mask);
+            1
+        } else {
+            self.payload_left.min((bytes.len() - *at) as u64)
+        };
+        *at += passed as usize;
+        self.payload_left -= passed;
+        if self.payload_left == 0 {
+            self.frame = None;
         }
-        self.frame = None;
-        Some(header)
+        let is_whole_code = is_code && done + 1 == CODE_BYTES;
+        (is_whole_code && !is_close_code(self.close_code)).then_some(PROTOCOL_ERROR)
     }
 
     fn parse(&self) -> Option<Header> {
@@ -110,17 +127,19 @@ impl Walk {
             127 => 8,
             _ => 0,
         };
-        if have < 2 + length_bytes + if is_masked { 4 } else { 0 } {
+        let mask_start = 2 + length_bytes;
+        if have < mask_start + if is_masked { MASK_BYTES } else { 0 } {
             return None;
         }
-        let length = self.header[2..2 + length_bytes].iter();
+        let length = self.header[2..mask_start].iter();
         let payload_bytes = match length_bytes {
             0 => u64::from(second & 0x7f),
             _ => length.fold(0, |number, &byte| number << 8 | u64::from(byte)),
         };
+        let mask = self.header[mask_start..].first_chunk().copied();
         Some(Header {
             first: self.header[0],
-            is_masked,
+            mask: mask.filter(|_| is_masked),
             payload_bytes,
         })
     }
@@ -130,7 +149,8 @@ impl Walk {
 mod tests {
     use super::*;
 
-    /// A masked frame; the mask is zero.
+    const MASK: [u8; MASK_BYTES] = [0, 7, 1, 2];
+
     fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
         let mut frame = vec![first];
         match payload.len() {
@@ -144,9 +164,14 @@ mod tests {
                 frame.extend((payload.len() as u64).to_be_bytes());
             }
         }
-        frame.extend([0; 4]);
-        frame.extend(payload);
+        frame.extend(MASK);
+        let mask = MASK.iter().cycle();
+        frame.extend(payload.iter().zip(mask).map(|(byte, mask)| byte ^ mask));
         frame
+    }
+
+    fn closing(code: u16) -> Vec<u8> {
+        masked(0x88, &[&code.to_be_bytes()[..], b"why"].concat())
     }
 
     #[test]
@@ -155,6 +180,10 @@ mod tests {
         stream.extend(masked(0x89, b""));
         stream.extend(masked(0x01, &[b'x'; 300]));
         stream.extend(masked(0x80, &vec![b'x'; 70_000]));
+        stream.extend(masked(0x88, b""));
+        for code in [1000, 1003, 1007, 1013, 3000, 4999] {
+            stream.extend(closing(code));
+        }
         for piece in [1, 2, 3, 7, 1000, stream.len()] {
             let mut walk = Walk::default();
             for bytes in stream.chunks(piece) {
@@ -165,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn forbidden_headers_are_held_back() {
+    fn what_is_forbidden_is_held_back() {
         let good = masked(0x81, b"good");
         for (bad, ending) in [
             (masked(0xc1, b"x"), PROTOCOL_ERROR),      // RSV
@@ -174,6 +203,11 @@ mod tests {
             (masked(0x09, b"x"), PROTOCOL_ERROR),      // fragmented ping
             (masked(0x89, &[0; 126]), PROTOCOL_ERROR), // long ping
             (masked(0x8a, &vec![0; 70_000]), PROTOCOL_ERROR),
+            (masked(0x88, b"x"), PROTOCOL_ERROR), // half a code
+            (closing(999), PROTOCOL_ERROR),
+            (closing(1005), PROTOCOL_ERROR),
+            (closing(1015), PROTOCOL_ERROR),
+            (closing(5000), PROTOCOL_ERROR),
             (vec![0x81, 1, b'x'], PROTOCOL_ERROR), // not masked
             (masked(0x81, &[0; 101]), TOO_BIG),
             (
@@ -185,6 +219,10 @@ mod tests {
             let (length, found) = Walk::default().inspect(&stream, 100);
             assert_eq!(found, Some(ending), "{bad:?}");
             assert!((good.len()..good.len() + MAX_HEADER_BYTES).contains(&length));
+
+            let mut walk = Walk::default();
+            let ends = stream.iter().map(|&byte| walk.inspect(&[byte], 100).1);
+            assert_eq!(ends.flatten().next(), Some(ending), "{bad:?} by bytes");
         }
     }
 }

@@ -46,6 +46,12 @@ pub const Connection = struct {
     peer_has_ended: bool = false,
     /// The socket takes nothing until the kernel says so.
     is_blocked: bool = false,
+    /// The library has called for what came, since it was last told that there is something.
+    has_read: bool = false,
+    /// It has come to the end of what the peer sends.
+    is_at_end: bool = false,
+    /// It does not call any more.
+    is_deaf: bool = false,
     is_waking: bool = false,
     doom_kind: ?Doom = null,
     /// What the poll tells us of.
@@ -108,19 +114,23 @@ pub const Connection = struct {
 
     /// Lets the library do what the socket is ready for.
     fn serve(self: *Connection, events: u32) void {
-        if (events & (linux.EPOLL.OUT | linux.EPOLL.ERR | linux.EPOLL.HUP) != 0) self.serveWrite();
+        const is_dead = events & (linux.EPOLL.ERR | linux.EPOLL.HUP) != 0;
+        if (is_dead or events & linux.EPOLL.OUT != 0) self.serveWrite();
         if (events & net.readable != 0) self.serveRead();
-        if (self.socket) |socket| if (self.is_blocked and !library.hasUnsent(socket)) {
+        const socket = self.socket orelse return;
+        if (is_dead) return self.end();
+        if (self.is_blocked and !library.hasUnsent(socket)) {
             self.is_blocked = false;
             // It may owe a pong besides.
             self.serveWrite();
             self.flush();
-        };
+        }
     }
 
     /// Portion by portion: behind each the library may have an answer to give.
     fn serveRead(self: *Connection) void {
         const frames_before = self.guard.frames;
+        self.has_read = false;
         while (self.socket != null) {
             const held_before = self.held.len;
             self.worker.library.service(self, linux.POLL.IN);
@@ -130,20 +140,27 @@ pub const Connection = struct {
         }
         // Whatever came whole is a sign of life.
         if (self.guard.frames != frames_before and self.isOpen()) self.arm(&self.timer, .idle);
+        if (self.socket == null) return;
+        // While the library wants to send first, it neither sees the end nor reads what would wake us again and again.
+        if (self.is_at_end) return self.end();
+        if (!self.has_read and !self.isOpen()) self.is_deaf = true;
     }
 
     /// Sends what the library keeps, and the pong that it may owe.
     fn serveWrite(self: *Connection) void {
         if (self.socket == null) return;
         self.worker.library.service(self, linux.POLL.OUT);
+        const socket = self.socket orelse return;
+        if (library.hasUnsent(socket)) self.is_blocked = true;
     }
 
     /// The library reads: it gets what the guard lets pass.
     pub fn read(self: *Connection, space: []u8) net.TransferError!usize {
         if (self.worker.adopting == self) return error.WouldBlock;
+        self.has_read = true;
         if (self.violation != null or self.state == .discarding) return self.discard(space);
         const from_held = @min(space.len, self.held.len);
-        const received = if (from_held != 0) from_held else try net.receive(self.fd, space);
+        const received = if (from_held != 0) from_held else try self.receiveInto(space);
         if (from_held != 0) @memcpy(space[0..from_held], self.held[0..from_held]);
         if (received == 0) return 0;
         const portion = self.guard.pass(space[0..received]);
@@ -156,8 +173,17 @@ pub const Connection = struct {
     /// Takes what nobody is to see off the socket; the library only learns of the end.
     fn discard(self: *Connection, space: []u8) net.TransferError!usize {
         self.hold(&.{});
-        const received = try net.receive(self.fd, space);
+        const received = try self.receiveInto(space);
         return if (received == 0) 0 else error.WouldBlock;
+    }
+
+    fn receiveInto(self: *Connection, space: []u8) net.TransferError!usize {
+        const received = net.receive(self.fd, space) catch |err| {
+            self.is_at_end = err == error.Broken;
+            return err;
+        };
+        self.is_at_end = received == 0;
+        return received;
     }
 
     fn hold(self: *Connection, rest: []const u8) void {
@@ -178,7 +204,7 @@ pub const Connection = struct {
     /// Tells the poll what we wait for, if that has changed.
     fn updateWatch(self: *Connection) void {
         if (self.state == .closed and self.socket == null) return;
-        var events: u32 = if (self.isPaused()) 0 else linux.EPOLL.IN;
+        var events: u32 = if (self.isPaused() or self.is_deaf) 0 else linux.EPOLL.IN;
         if (!self.peer_has_ended) events |= linux.EPOLL.RDHUP;
         if (self.is_blocked) events |= linux.EPOLL.OUT;
         if (events == self.watched) return;
@@ -332,7 +358,7 @@ pub const Connection = struct {
         if (!self.isOpen()) return;
         if (websocket.closeCode(self.guard.mendClose(payload))) |code| {
             self.beginClose();
-            self.sendClose(code, "");
+            self.sendClose(code, if (payload.len > 2) payload[2..] else "");
         } else |err| self.fail(err);
         self.state = .closing;
         self.after = .nothing;
@@ -343,7 +369,7 @@ pub const Connection = struct {
     fn fail(self: *Connection, err: websocket.Error) void {
         if (self.state == .discarding or self.state == .closed) return;
         if (self.isOpen()) {
-            if (err == error.Protocol or err == error.NotUtf8) metrics.add(&self.worker.counters.protocol_errors, 1);
+            if (err != error.OutOfMemory) metrics.add(&self.worker.counters.protocol_errors, 1);
             switch (err) {
                 error.Protocol => self.close(.protocol, "protocol error"),
                 error.NotUtf8 => self.close(.not_utf8, "invalid UTF-8"),
@@ -373,7 +399,7 @@ pub const Connection = struct {
     }
 
     fn sendClose(self: *Connection, code: ?u16, reason: []const u8) void {
-        var payload: [64]u8 = undefined;
+        var payload: [125]u8 = undefined;
         var length: usize = 0;
         if (code) |number| {
             std.mem.writeInt(u16, payload[0..2], number, .big);
@@ -517,7 +543,7 @@ pub const Connection = struct {
         if (self.socket) |socket| {
             // It was ended before, and time is over: now the library closes at once.
             // What the library keeps it would still send, after we have counted it as lost.
-            if (self.in_flight != 0) net.endSending(self.fd);
+            if (library.hasUnsent(socket)) net.endSending(self.fd);
             if (self.state != .closed) self.finish();
             self.arm(&self.timer, .close);
             library.hangUp(socket);

@@ -77,13 +77,34 @@ pub const Frame = struct {
 };
 
 /// What a frame in a queue is to the counters.
-pub const Class = enum {
+pub const Class = enum(u2) {
     /// A new chat message: it is delivered, or it is dropped.
     delivery,
     /// Any other message. It takes a place in the queue too.
     message,
     /// Pings and closes of ours, and what is not WebSocket: never many.
     control,
+};
+
+/// A frame in a queue and what it is there, in one word: the low bits of a pointer are free.
+const Entry = struct {
+    word: usize,
+
+    comptime {
+        std.debug.assert(@alignOf(Frame) > std.math.maxInt(u2));
+    }
+
+    fn of(held: *Frame, kind: Class) Entry {
+        return .{ .word = @intFromPtr(held) | @backingInt(kind) };
+    }
+
+    fn frame(self: Entry) *Frame {
+        return @ptrFromInt(self.word & ~@as(usize, std.math.maxInt(u2)));
+    }
+
+    fn class(self: Entry) Class {
+        return @fromBackingInt(@as(u2, @truncate(self.word)));
+    }
 };
 
 /// The frames that wait for one client. An idle client has none, and then its queue owns no memory.
@@ -95,12 +116,19 @@ pub const Queue = struct {
     bytes: u32 = 0,
     /// How much of the first frame is sent.
     sent: u32 = 0,
+    /// Where the first frame is in the first node, and the next one will be in the last.
+    head: u8 = 0,
+    tail: u8 = 0,
 
+    /// Many frames a node: with one each, what waits for a thousand clients would be spread over more memory than caches
+    /// hold, and a delivery would cost little but the wait for it.
     pub const Node = struct {
-        next: ?*Node,
-        frame: *Frame,
-        class: Class,
+        next: ?*Node align(std.atomic.cache_line),
+        entries: [entries_per_node]Entry,
     };
+
+    /// A node is two cache lines.
+    const entries_per_node = 15;
 
     /// The nodes of all queues of a thread.
     pub const Nodes = struct {
@@ -114,12 +142,26 @@ pub const Queue = struct {
 
     /// Appends a frame; the queue gets a reference of its own.
     pub fn push(self: *Queue, nodes: *Nodes, frame: *Frame, class: Class) error{OutOfMemory}!void {
-        const node: *Node = try nodes.pool.create(nodes.gpa);
-        node.* = .{ .next = null, .frame = frame.retain(), .class = class };
-        if (self.last) |last| last.next = node else self.first = node;
-        self.last = node;
+        if (self.last == null or self.tail == entries_per_node) try self.grow(nodes);
+        self.last.?.entries[self.tail] = .of(frame.retain(), class);
+        self.tail += 1;
         self.bytes += frame.length;
         self.messages += @intFromBool(class != .control);
+    }
+
+    fn grow(self: *Queue, nodes: *Nodes) error{OutOfMemory}!void {
+        const node: *Node = try nodes.pool.create(nodes.gpa);
+        node.next = null;
+        if (self.last) |last| last.next = node else self.first = node;
+        self.last = node;
+        self.tail = 0;
+    }
+
+    /// The frames in one node of this queue.
+    fn entriesOf(self: *const Queue, node: *const Node) []const Entry {
+        const start = if (node == self.first) self.head else 0;
+        const end = if (node == self.last) self.tail else entries_per_node;
+        return node.entries[start..end];
     }
 
     pub const Gathered = struct { vectors: []const std.posix.iovec_const, bytes: usize };
@@ -129,14 +171,17 @@ pub const Queue = struct {
         var count: usize = 0;
         var total_bytes: usize = 0;
         var skipped: usize = self.sent;
-        var next = self.first;
+        var next: ?*const Node = self.first;
         while (next) |node| : (next = node.next) {
             if (count == room.len) break;
-            const rest = node.frame.bytes()[skipped..];
-            room[count] = .{ .base = rest.ptr, .len = rest.len };
-            skipped = 0;
-            count += 1;
-            total_bytes += rest.len;
+            const entries = self.entriesOf(node);
+            for (entries[0..@min(entries.len, room.len - count)]) |entry| {
+                const rest = entry.frame().bytes()[skipped..];
+                room[count] = .{ .base = rest.ptr, .len = rest.len };
+                skipped = 0;
+                count += 1;
+                total_bytes += rest.len;
+            }
         }
         return .{ .vectors = room[0..count], .bytes = total_bytes };
     }
@@ -146,49 +191,61 @@ pub const Queue = struct {
         var deliveries: u32 = 0;
         var left = sent_bytes + self.sent;
         while (self.first) |node| {
-            if (left < node.frame.length) break;
-            left -= node.frame.length;
-            deliveries += @intFromBool(node.class == .delivery);
-            self.removeFirst(nodes);
+            for (self.entriesOf(node)) |entry| {
+                const length = entry.frame().length;
+                if (left < length) {
+                    self.sent = @intCast(left);
+                    return deliveries;
+                }
+                left -= length;
+                self.head += 1;
+                deliveries += self.forget(nodes, entry);
+            }
+            self.first = node.next;
+            if (node.next == null) self.last = null;
+            self.head = 0;
+            nodes.pool.destroy(node);
         }
-        self.sent = @intCast(left);
+        self.sent = 0;
         return deliveries;
     }
 
     /// Empties the queue, but for the frames that hold its first `kept_bytes`; says how many deliveries were lost.
     pub fn drop(self: *Queue, nodes: *Nodes, kept_bytes: usize) u32 {
-        const kept_first = self.first;
         var kept_last: ?*Node = null;
+        var kept_tail: u8 = 0;
         var left = kept_bytes;
-        while (left != 0) {
-            const node = self.first orelse break;
-            kept_last = node;
-            self.first = node.next;
-            left -|= node.frame.length;
-        }
         var lost: u32 = 0;
-        while (self.first) |node| {
-            lost += @intFromBool(node.class == .delivery);
-            self.removeFirst(nodes);
+        var next = self.first;
+        while (next) |node| {
+            const entries = self.entriesOf(node);
+            var kept: u8 = 0;
+            while (left != 0 and kept < entries.len) : (kept += 1) left -|= entries[kept].frame().length;
+            for (entries[kept..]) |entry| lost += self.forget(nodes, entry);
+            if (kept != 0) kept_tail = kept + if (node == self.first) self.head else 0;
+            if (kept != 0) kept_last = node;
+            next = node.next;
+            if (kept == 0) nodes.pool.destroy(node);
         }
         self.last = kept_last;
+        self.tail = kept_tail;
         if (kept_last) |last| {
             last.next = null;
-            self.first = kept_first;
         } else {
+            self.first = null;
+            self.head = 0;
             self.sent = 0;
         }
         return lost;
     }
 
-    fn removeFirst(self: *Queue, nodes: *Nodes) void {
-        const node = self.first.?;
-        self.first = node.next;
-        if (node.next == null) self.last = null;
-        self.bytes -= node.frame.length;
-        self.messages -= @intFromBool(node.class != .control);
-        node.frame.release(nodes.gpa);
-        nodes.pool.destroy(node);
+    /// Lets go of what is no longer in the queue; 1 if it was a delivery.
+    fn forget(self: *Queue, nodes: *Nodes, entry: Entry) u32 {
+        const frame = entry.frame();
+        self.bytes -= frame.length;
+        self.messages -= @intFromBool(entry.class() != .control);
+        frame.release(nodes.gpa);
+        return @intFromBool(entry.class() == .delivery);
     }
 };
 
@@ -271,4 +328,29 @@ test "frames that are begun can be kept" {
     _ = queue.advance(&nodes, 1);
     try std.testing.expectEqual(1, queue.drop(&nodes, 0));
     try std.testing.expectEqual(0, queue.sent);
+}
+
+test "a queue of many nodes" {
+    var nodes: Queue.Nodes = .{ .gpa = std.testing.allocator };
+    defer nodes.pool.deinit(nodes.gpa);
+    const count = 100;
+    const texts: [count][]const u8 = @splat("ab");
+    for (0..2 * count + 1) |sent| {
+        var queue: Queue = .{};
+        try testQueue(&nodes, &queue, &texts);
+        var vectors: [count + 1]std.posix.iovec_const = undefined;
+        try std.testing.expectEqual(2 * count, queue.gather(&vectors).bytes);
+        try std.testing.expectEqual(7, queue.gather(vectors[0..7]).vectors.len);
+        const whole: u32 = @intCast(sent / 2);
+        try std.testing.expectEqual(whole, queue.advance(&nodes, sent));
+        try std.testing.expectEqual(2 * count - sent, queue.gather(&vectors).bytes);
+        // As many frames are kept as it takes for so many bytes.
+        const kept: u32 = @min(10, count - whole);
+        try std.testing.expectEqual(count - whole - kept, queue.drop(&nodes, 2 * kept));
+        try std.testing.expectEqual(kept, queue.messages);
+        try std.testing.expectEqual(2 * kept, queue.bytes);
+        try testQueue(&nodes, &queue, &texts);
+        try std.testing.expectEqual(kept + count, queue.drop(&nodes, 0));
+        try std.testing.expect(queue.isEmpty());
+    }
 }

@@ -9,8 +9,6 @@ const nick_characters_max = 32;
 pub const nick_bytes_max = nick_characters_max * 4;
 const text_bytes_max = 2000;
 const id_max = (1 << 53) - 1;
-/// Deeper nesting is not read; nobody needs any.
-const depth_max = 1024;
 /// A text whose every byte is escaped in six, and all around it.
 pub const encoded_bytes_max = 6 * text_bytes_max + 1024;
 
@@ -243,9 +241,10 @@ const Parser = struct {
         self.at += word.len;
     }
 
-    /// Reads any value without a use for it; a bit for each open bracket instead of a stack that a client could fill.
+    /// Reads any value without a use for it, however deep it is. The brackets that are open are noted over the text of
+    /// the value itself: it is read already, and never shorter than the brackets in it.
     fn skipValue(self: *Parser) ParseError!void {
-        var is_object: std.bit_set.StaticBitSet(depth_max) = undefined;
+        const open = self.bytes[self.at..];
         var depth: usize = 0;
         while (true) {
             self.skipSpace();
@@ -257,8 +256,7 @@ const Parser = struct {
                     if (self.peek() == bracket + 2) {
                         self.at += 1;
                     } else {
-                        if (depth == depth_max) return error.NotJson;
-                        is_object.setValue(depth, bracket == '{');
+                        open[depth] = bracket;
                         depth += 1;
                         if (bracket == '{') _ = try self.key();
                         continue;
@@ -273,15 +271,15 @@ const Parser = struct {
             }
             // A value has ended, and maybe what it is in.
             while (depth != 0) {
-                const in_object = is_object.isSet(depth - 1);
+                const bracket = open[depth - 1];
                 self.skipSpace();
                 const byte = self.peek();
                 self.at += 1;
                 if (byte == ',') {
-                    if (in_object) _ = try self.key();
+                    if (bracket == '{') _ = try self.key();
                     break;
                 }
-                if (byte != @as(u8, if (in_object) '}' else ']')) return error.NotJson;
+                if (byte != bracket + 2) return error.NotJson;
                 depth -= 1;
             } else return;
         }
@@ -479,7 +477,7 @@ test "messages that are understood" {
 }
 
 test "messages that are not" {
-    var buffer: [4096]u8 = undefined;
+    var buffer: [8192]u8 = undefined;
     for ([_][]const u8{
         "",            "{",                "{}x",                 "{\"type\"}",           "{\"type\":}",
         "{'a':1}",     "{\"a\":1,}",       "{\"a\":01}",          "{\"a\":1.}",           "{\"a\":.5}",
@@ -494,6 +492,11 @@ test "messages that are not" {
     for ([_][]const u8{ "{}", "{\"type\":1}", "{\"type\":\"\"}", "{\"type\":\"joined\"}", "{\"type\":\"chat\",\"type\":[]}", " { } " }) |text| {
         try std.testing.expectError(error.UnknownType, testParse(&buffer, text));
     }
+    // However deep, what is valid is valid.
+    const deep = comptime repeated("[{\"a\":", 600) ++ "1" ++ repeated("}]", 600);
+    try std.testing.expectError(error.NotAnObject, testParse(&buffer, deep));
+    try std.testing.expectEqual(Kind.leave, (try testParse(&buffer, "{\"a\":" ++ deep ++ ",\"type\":\"leave\"}")).kind);
+    try std.testing.expectError(error.NotJson, testParse(&buffer, deep[0 .. deep.len - 1] ++ "}"));
     @memset(&buffer, '[');
     try std.testing.expectError(error.NotJson, parse(&buffer));
 }

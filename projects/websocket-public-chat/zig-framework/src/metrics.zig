@@ -32,17 +32,17 @@ pub const text_bytes_max = 4096;
 /// The two counters of a gauge, and the one of a counter; a second that is empty is none.
 const rows = .{
     .{ "chat_connections", "connects", "disconnects", "Open WebSocket connections." },
-    .{ "chat_rooms", "rooms_opened", "rooms_closed", "Rooms with members." },
+    .{ "chat_rooms", "rooms_opened", "rooms_closed", "Rooms that have members." },
     .{ "chat_members", "members_joined", "members_left", "Members of all rooms." },
-    .{ "chat_connects_total", "connects", "", "WebSocket connections opened." },
-    .{ "chat_messages_offered_total", "offered", "", "Chat messages received." },
-    .{ "chat_messages_accepted_total", "accepted", "", "Chat messages accepted." },
-    .{ "chat_messages_refused_total", "refused", "", "Chat messages refused because of their rate." },
-    .{ "chat_deliveries_total", "deliveries", "", "Chat messages written whole to the socket of a receiver." },
-    .{ "chat_deliveries_dropped_total", "dropped", "", "Chat messages that were meant for a receiver and never written whole." },
+    .{ "chat_connects_total", "connects", "", "Connections upgraded to WebSocket." },
+    .{ "chat_messages_offered_total", "offered", "", "Chat messages received, malformed ones included." },
+    .{ "chat_messages_accepted_total", "accepted", "", "Chat messages accepted for delivery." },
+    .{ "chat_messages_refused_total", "refused", "", "Chat messages refused by the rate limit." },
+    .{ "chat_deliveries_total", "deliveries", "", "Frames of chat messages written whole to a socket." },
+    .{ "chat_deliveries_dropped_total", "dropped", "", "Chat messages meant for a client and never written whole." },
     .{ "chat_slow_consumers_total", "slow_consumers", "", "Clients cut because their queue was full." },
-    .{ "chat_protocol_errors_total", "protocol_errors", "", "Connections closed for a violation of the protocol." },
-    .{ "chat_ping_timeouts_total", "ping_timeouts", "", "Connections cut because nothing came after a ping." },
+    .{ "chat_protocol_errors_total", "protocol_errors", "", "Connections closed for breaking the protocol." },
+    .{ "chat_ping_timeouts_total", "ping_timeouts", "", "Connections cut because no pong came." },
 };
 
 pub fn write(writer: *std.Io.Writer, threads: []const *Counters) std.Io.Writer.Error!void {

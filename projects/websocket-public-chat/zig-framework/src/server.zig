@@ -351,6 +351,7 @@ pub const Worker = struct {
     /// No new connections; every client gets what waits for it, and then a close frame.
     fn startDrain(self: *Worker) void {
         self.is_draining = true;
+        self.hub.is_quiet = true;
         net.close(self.listener.fd);
         self.timers.arm(&self.drain_timer, .drain, self.now_ns);
         var next = self.connections.first;

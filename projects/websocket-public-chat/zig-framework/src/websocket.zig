@@ -244,7 +244,7 @@ pub fn wholeCharacters(bytes: []const u8) ?usize {
 /// Whether a client may give this code for closing.
 pub fn isCloseCode(code: u16) bool {
     return switch (code) {
-        1000...1003, 1007...1014, 3000...4999 => true,
+        1000...1003, 1007...1013, 3000...4999 => true,
         else => false,
     };
 }
@@ -367,7 +367,7 @@ test wholeCharacters {
 test closeCode {
     try std.testing.expectEqual(null, try closeCode(""));
     try std.testing.expectEqual(4999, try closeCode("\x13\x87why"));
-    for ([_][]const u8{ "\x03", "\x03\xec", "\x03\xed", "\x03\xee", "\x03\xf7", "\x07\xd0", "\x13\x88", "\x00\x00" }) |payload| {
+    for ([_][]const u8{ "\x03", "\x03\xec", "\x03\xed", "\x03\xee", "\x03\xf6", "\x03\xf7", "\x07\xd0", "\x13\x88", "\x00\x00" }) |payload| {
         try std.testing.expectError(error.Protocol, closeCode(payload));
     }
     try std.testing.expectError(error.NotUtf8, closeCode("\x03\xe8\xff"));

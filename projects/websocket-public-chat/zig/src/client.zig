@@ -77,9 +77,9 @@ pub const Client = struct {
         });
         switch (request.kind) {
             .join => {
-                if (self.room != null) return self.complain(.@"joined already");
                 const room = request.room orelse return self.complain(.@"bad room");
                 const nick = request.nick orelse return self.complain(.@"bad nick");
+                if (self.room != null) return self.complain(.@"joined already");
                 try self.hub.join(self, room, nick);
                 self.connection().onJoined();
             },
@@ -95,9 +95,9 @@ pub const Client = struct {
     fn chat(self: *Client, request: *const message.Message) error{OutOfMemory}!void {
         const hub = self.hub;
         metrics.add(&hub.counters.offered, 1);
-        if (self.room == null) return self.complain(.@"not joined");
-        const id = request.id orelse return self.complain(.@"bad id");
         const text = request.text orelse return self.complain(.@"bad text");
+        const id = request.id orelse return self.complain(.@"bad id");
+        if (self.room == null) return self.complain(.@"not joined");
         if (self.bucket.take(hub.options.rate, hub.now_ns)) return hub.accept(self, id, text);
         metrics.add(&hub.counters.refused, 1);
         try self.say(message.refused(&hub.scratch, id));

@@ -276,7 +276,7 @@ pub const Connection = struct {
         const code = websocket.closeCode(payload) catch |err| return self.fail(err);
         if (was_open) {
             self.beginClose();
-            self.sendClose(code, "");
+            self.sendClose(code, if (payload.len > 2) payload[2..] else "");
         }
         self.state = .discarding;
         // A socket that is closed with something unread in it resets the connection, and our close frame may be lost.
@@ -287,7 +287,7 @@ pub const Connection = struct {
     /// The peer broke the protocol: it is told, and nothing of it is read any more.
     fn fail(self: *Connection, err: websocket.Error) void {
         if (self.isOpen()) {
-            if (err == error.Protocol or err == error.NotUtf8) metrics.add(&self.worker.counters.protocol_errors, 1);
+            if (err != error.OutOfMemory) metrics.add(&self.worker.counters.protocol_errors, 1);
             switch (err) {
                 error.Protocol => self.close(.protocol, "protocol error"),
                 error.NotUtf8 => self.close(.not_utf8, "invalid UTF-8"),
@@ -317,7 +317,7 @@ pub const Connection = struct {
     }
 
     fn sendClose(self: *Connection, code: ?u16, reason: []const u8) void {
-        var payload: [64]u8 = undefined;
+        var payload: [125]u8 = undefined;
         var length: usize = 0;
         if (code) |number| {
             std.mem.writeInt(u16, payload[0..2], number, .big);

@@ -16,7 +16,8 @@ pub const Request = struct {
     /// `Upgrade: websocket` and `Connection: upgrade`.
     has_upgrade: bool = false,
     has_connection_upgrade: bool = false,
-    version: []const u8 = "",
+    /// Of these there must be one; two of a kind are as good as an empty one.
+    version: ?[]const u8 = null,
     key: ?[]const u8 = null,
     origin: ?[]const u8 = null,
 };
@@ -32,8 +33,7 @@ pub fn parse(head: []const u8) error{Malformed}!Request {
     var request = try parseRequestLine(lines.first());
     while (lines.next()) |line| {
         const name, const raw_value = std.mem.cutScalar(u8, line, ':') orelse return error.Malformed;
-        if (name.len == 0) return error.Malformed;
-        for (name) |byte| if (byte <= ' ' or byte >= 0x7f) return error.Malformed;
+        if (!isToken(name)) return error.Malformed;
         const value = std.mem.trim(u8, raw_value, " \t");
         for (value) |byte| if (byte < ' ' and byte != '\t' or byte == 0x7f) return error.Malformed;
         readField(&request, name, value);
@@ -44,13 +44,28 @@ pub fn parse(head: []const u8) error{Malformed}!Request {
 fn parseRequestLine(line: []const u8) error{Malformed}!Request {
     const method, const rest = std.mem.cutScalar(u8, line, ' ') orelse return error.Malformed;
     const target, const version = std.mem.cutScalar(u8, rest, ' ') orelse return error.Malformed;
-    if (method.len == 0 or target.len == 0 or target[0] != '/') return error.Malformed;
-    for (method) |byte| if (!std.ascii.isAlphabetic(byte)) return error.Malformed;
+    if (!isToken(method) or target.len == 0) return error.Malformed;
     for (target) |byte| if (byte <= ' ' or byte == 0x7f) return error.Malformed;
     const is_1_1 = std.mem.eql(u8, version, "HTTP/1.1");
     if (!is_1_1 and !std.mem.eql(u8, version, "HTTP/1.0")) return error.Malformed;
-    const path_end = std.mem.findScalar(u8, target, '?') orelse target.len;
-    return .{ .method = method, .path = target[0..path_end], .is_1_1 = is_1_1 };
+    return .{ .method = method, .path = try pathOf(target), .is_1_1 = is_1_1 };
+}
+
+/// The path of a target without its query, whether the target is of this server (`/path`), as to a proxy
+/// (`http://host/path`), or `*`.
+fn pathOf(target: []const u8) error{Malformed}![]const u8 {
+    var local = target;
+    if (target[0] != '/' and !std.mem.eql(u8, target, "*")) {
+        _, const rest = std.mem.cut(u8, target, "://") orelse return error.Malformed;
+        const path_start = std.mem.findAny(u8, rest, "/?") orelse return "/";
+        local = rest[path_start..];
+    }
+    return local[0 .. std.mem.findScalar(u8, local, '?') orelse local.len];
+}
+
+fn isToken(text: []const u8) bool {
+    for (text) |byte| if (!std.ascii.isAlphanumeric(byte) and std.mem.findScalar(u8, "!#$%&'*+-.^_`|~", byte) == null) return false;
+    return text.len != 0;
 }
 
 const Field = enum {
@@ -75,13 +90,13 @@ fn readField(request: *Request, name: []const u8, value: []const u8) void {
         .upgrade => if (hasToken(value, "websocket")) {
             request.has_upgrade = true;
         },
-        .origin => request.origin = value,
+        .origin => request.origin = if (request.origin == null) value else "",
         .@"content-length" => if (!std.mem.eql(u8, value, "0")) {
             request.has_body = true;
         },
         .@"transfer-encoding" => request.has_body = true,
-        .@"sec-websocket-key" => request.key = value,
-        .@"sec-websocket-version" => request.version = value,
+        .@"sec-websocket-key" => request.key = if (request.key == null) value else "",
+        .@"sec-websocket-version" => request.version = if (request.version == null) value else "",
     }
 }
 
@@ -172,7 +187,7 @@ pub fn answer(request: *const Request, rules: *const Rules) Answer {
 /// Why a request to a WebSocket is not granted.
 fn refusal(request: *const Request, rules: *const Rules) ?Status {
     if (!request.is_1_1 or !request.has_upgrade or !request.has_connection_upgrade) return .upgrade_required;
-    if (!std.mem.eql(u8, request.version, "13")) return .wrong_version;
+    if (!std.mem.eql(u8, request.version orelse "", "13")) return .wrong_version;
     if (!isKey(request.key orelse return .bad_request)) return .bad_request;
     const origins = rules.origins orelse return null;
     const origin = request.origin orelse return .forbidden;
@@ -224,12 +239,18 @@ test answer {
     for ([_]struct { Status, []const u8 }{
         .{ .ok, "GET /health?x HTTP/1.0\r\n\r\n" },
         .{ .not_found, "POST /nothing HTTP/1.1\r\n\r\n" },
+        .{ .ok, "GET http://h:1/health?x=1 HTTP/1.1\r\n\r\n" },
+        .{ .not_found, "GET http://health?x HTTP/1.1\r\n\r\n" },
+        .{ .not_found, "OPTIONS * HTTP/1.1\r\n\r\n" },
+        .{ .method_not_allowed, "M-SEARCH /chat HTTP/1.1\r\n\r\n" },
         .{ .not_found, "GET /echo HTTP/1.1\r\n\r\n" },
         .{ .method_not_allowed, "HEAD /metrics HTTP/1.1\r\n\r\n" },
         .{ .upgrade_required, "GET /chat HTTP/1.1\r\n\r\n" },
         .{ .upgrade_required, "GET /chat HTTP/1.0\r\n" ++ test_fields ++ test_key ++ "\r\n" },
         .{ .wrong_version, "GET /chat HTTP/1.1\r\nupgrade: x, websocket\r\nconnection: upgrade\r\nSec-WebSocket-Version: 8\r\n\r\n" },
         .{ .bad_request, "GET /chat HTTP/1.1\r\n" ++ test_fields ++ "\r\n" },
+        .{ .bad_request, "GET /chat HTTP/1.1\r\n" ++ test_fields ++ test_key ++ test_key ++ "\r\n" },
+        .{ .wrong_version, "GET /chat HTTP/1.1\r\n" ++ test_fields ++ test_fields ++ test_key ++ "\r\n" },
         .{ .bad_request, "GET /chat HTTP/1.1\r\n" ++ test_fields ++ "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=x\r\n\r\n" },
         .{ .bad_request, "GET /chat HTTP/1.1\r\n" ++ test_fields ++ "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j\r\n\r\n" },
     }) |row| try std.testing.expectEqual(row[0], (try testAnswer(row[1], .{ .has_echo = false, .origins = null })).status);

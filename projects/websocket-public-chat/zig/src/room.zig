@@ -31,6 +31,8 @@ pub const Hub = struct {
     timers: *timers_file.Timers,
     now_ns: u64,
     nodes: frame_file.Queue.Nodes,
+    /// The server stops: nobody is told how many are left.
+    is_quiet: bool = false,
     rooms: std.StringHashMapUnmanaged(*Room) = .empty,
     /// For a message that is being written.
     scratch: [message.encoded_bytes_max]u8 = undefined,
@@ -95,12 +97,12 @@ pub const Hub = struct {
     /// A second has passed since the members of a room were told their number.
     pub fn onPresenceTimer(self: *Hub, timer: *timers_file.Timer) void {
         const room: *Room = @fieldParentPtr("timer", timer);
-        if (room.has_changed) self.announce(room) catch {};
+        if (room.has_changed and !self.is_quiet) self.announce(room) catch {};
     }
 
     fn onChange(self: *Hub, room: *Room) error{OutOfMemory}!void {
         room.has_changed = true;
-        if (room.timer.class == null) try self.announce(room);
+        if (room.timer.class == null and !self.is_quiet) try self.announce(room);
     }
 
     fn announce(self: *Hub, room: *Room) error{OutOfMemory}!void {

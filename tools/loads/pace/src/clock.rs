@@ -41,10 +41,13 @@ impl Timer {
 
     /// Wake at this time; a time in the past wakes at once.
     pub fn wake_at(&self, at_ns: u64) {
-        let value = libc::timespec { tv_sec: at_ns as i64 / NS_PER_SECOND, tv_nsec: (at_ns as i64 % NS_PER_SECOND).max(1) };
+        let at_ns = at_ns.cast_signed();
+        let value = libc::timespec { tv_sec: at_ns / NS_PER_SECOND, tv_nsec: (at_ns % NS_PER_SECOND).max(1) };
         let spec = libc::itimerspec { it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
         // SAFETY: the pointer is to an itimerspec of ours; the descriptor is a timerfd.
-        unsafe { libc::timerfd_settime(self.0.as_raw_fd(), libc::TFD_TIMER_ABSTIME, &raw const spec, std::ptr::null_mut()) };
+        unsafe {
+            libc::timerfd_settime(self.0.as_raw_fd(), libc::TFD_TIMER_ABSTIME, &raw const spec, std::ptr::null_mut())
+        };
     }
 
     /// Take the wake-up back, so that the descriptor is quiet again.

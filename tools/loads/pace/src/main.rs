@@ -60,7 +60,8 @@ impl Problem {
 
 fn load(asked: &options::Options) -> Result<(), Problem> {
     if let options::Mode::Wait { seconds } = asked.mode {
-        return connection::wait(&asked.target, seconds).map_err(|error| Problem::failed(format!("{:?}: {error}", asked.target)));
+        return connection::wait(&asked.target, seconds)
+            .map_err(|error| Problem::failed(format!("{:?}: {error}", asked.target)));
     }
     let script = script::Script::read(&asked.script)?;
     let found = run::run(asked, &script)?;

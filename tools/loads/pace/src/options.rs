@@ -80,7 +80,9 @@ pub fn parse() -> Result<Options, Problem> {
     }
     Ok(Options {
         target: target.ok_or_else(|| Problem::usage("--target is missing"))?,
-        protocol: protocol.or(waits.then_some(Protocol::Http)).ok_or_else(|| Problem::usage("--protocol is missing"))?,
+        protocol: protocol
+            .or(waits.then_some(Protocol::Http))
+            .ok_or_else(|| Problem::usage("--protocol is missing"))?,
         script: script.or(waits.then(PathBuf::new)).ok_or_else(|| Problem::usage("--script is missing"))?,
         connections,
         pipeline,
@@ -99,7 +101,11 @@ where
 }
 
 fn positive(name: &str, number: f64) -> Result<f64, Problem> {
-    if number > 0.0 && number < 1e9 { Ok(number) } else { Err(Problem::usage(format!("{name} {number}: not a positive number"))) }
+    if number > 0.0 && number < 1e9 {
+        Ok(number)
+    } else {
+        Err(Problem::usage(format!("{name} {number}: not a positive number")))
+    }
 }
 
 #[allow(clippy::needless_pass_by_value)] // so that it fits map_err

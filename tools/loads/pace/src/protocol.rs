@@ -131,7 +131,9 @@ fn http(buffer: &[u8]) -> Found {
         Ok(httparse::Status::Partial) => return Found::Part(buffer.len() + 1),
         Err(_) => return Found::Nonsense,
     };
-    let header = |name: &str| response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value);
+    let header = |name: &str| {
+        response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
+    };
     let Some(Ok(length)) = header("content-length").map(number) else {
         return Found::Nonsense; // scripts ask for bodies of known length only
     };
@@ -150,7 +152,14 @@ mod tests {
 
     #[test]
     fn resp_values_end_where_redis_ends_them() {
-        for (bytes, length) in [(&b"+OK\r\n+"[..], 5), (b"$-1\r\n", 5), (b"$3\r\nabc\r\n", 9), (b"*2\r\n:1\r\n$1\r\nx\r\n", 15), (b"*-1\r\n", 5), (b"*0\r\n", 4)] {
+        for (bytes, length) in [
+            (&b"+OK\r\n+"[..], 5),
+            (b"$-1\r\n", 5),
+            (b"$3\r\nabc\r\n", 9),
+            (b"*2\r\n:1\r\n$1\r\nx\r\n", 15),
+            (b"*-1\r\n", 5),
+            (b"*0\r\n", 4),
+        ] {
             assert_eq!(resp_len(bytes), Ok(length), "{bytes:?}");
         }
         assert_eq!(resp_len(b"$3\r\nab"), Err(true));

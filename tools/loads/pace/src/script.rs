@@ -39,7 +39,8 @@ impl Script {
         let mut at = MAGIC.len();
         while at < bytes.len() {
             let lengths = bytes.get(at..at + 8).ok_or_else(|| format!("byte {at}: cut short"))?;
-            let length = |from: usize| u32::from_le_bytes(lengths[from..from + 4].try_into().expect("four bytes")) as usize;
+            let length =
+                |from: usize| u32::from_le_bytes(lengths[from..from + 4].try_into().expect("four bytes")) as usize;
             let request = at + 8;
             let reply = request + length(0);
             let end = reply + length(4);
@@ -78,7 +79,9 @@ mod tests {
 
     #[test]
     fn broken_scripts_are_refused() {
-        for bytes in [&b"x"[..], b"PACE1\n", b"PACE1\n\x04\0\0\0", b"PACE1\n\x04\0\0\0\0\0\0\0PI", b"PACE1\n\0\0\0\0\0\0\0\0"] {
+        for bytes in
+            [&b"x"[..], b"PACE1\n", b"PACE1\n\x04\0\0\0", b"PACE1\n\x04\0\0\0\0\0\0\0PI", b"PACE1\n\0\0\0\0\0\0\0\0"]
+        {
             assert!(Script::parse(bytes.to_vec()).is_err(), "{bytes:?}");
         }
     }

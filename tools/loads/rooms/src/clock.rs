@@ -1,0 +1,65 @@
+//! Monotonic time in ns, the process's CPU time, and a timer that wakes epoll at an absolute ns.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+const NS_PER_SECOND: i64 = 1_000_000_000;
+
+/// Nanoseconds of the monotonic clock.
+#[must_use]
+pub fn now_ns() -> u64 {
+    read(libc::CLOCK_MONOTONIC)
+}
+
+/// CPU time of this process, user and system.
+#[must_use]
+pub fn cpu_ns() -> u64 {
+    read(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+fn read(clock: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a timespec of ours, and both clocks exist on every Linux.
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
+    (time.tv_sec * NS_PER_SECOND + time.tv_nsec) as u64
+}
+
+/// A timerfd on the monotonic clock: epoll's own time limit counts milliseconds, which is far too coarse.
+pub struct Timer(OwnedFd);
+
+impl Timer {
+    /// Make an unarmed timer.
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: no pointers; the descriptor is checked and then owned.
+        let fd = unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK | libc::TFD_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: a fresh descriptor that nobody else owns.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Wake at this time; a time in the past wakes at once.
+    pub fn wake_at(&self, at_ns: u64) {
+        let at_ns = at_ns.cast_signed();
+        let value = libc::timespec { tv_sec: at_ns / NS_PER_SECOND, tv_nsec: (at_ns % NS_PER_SECOND).max(1) };
+        let spec = libc::itimerspec { it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
+        // SAFETY: the pointer is to an itimerspec of ours; the descriptor is a timerfd.
+        unsafe {
+            libc::timerfd_settime(self.0.as_raw_fd(), libc::TFD_TIMER_ABSTIME, &raw const spec, std::ptr::null_mut())
+        };
+    }
+
+    /// Take the wake-up back, so that the descriptor is quiet again.
+    pub fn clear(&self) {
+        let mut count = [0_u8; 8];
+        // SAFETY: reads at most eight bytes into a buffer of eight; an error only says that nothing was due.
+        unsafe { libc::read(self.0.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+    }
+
+    /// For epoll.
+    #[must_use]
+    pub fn fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
