@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests import builders
-from tools import analysis, result
+from tests import builders, sites
+from tools import analysis, figures, result
 from tools.stats import Verdict
 
 
@@ -133,6 +133,14 @@ def test_a_failed_run_ends_the_verdict() -> None:
     assert group is not None
     assert group.leader == "zig"
     assert found.null is None
+
+
+def test_throughput_of_a_server_is_one_over_the_time_of_an_item(tmp_path: Path) -> None:
+    """With an even number of runs the median of rates is another number than the rate of the median."""
+    case = result.from_tree(sites.of_a_server(sites.repository(tmp_path)), Path("x.json")).cases[0]
+    found = figures.figures(case, "go", "ns_per_item")
+    assert found.runs % 2 == 0
+    assert found.items_per_second == pytest.approx(1e9 / found.cost.median)
 
 
 def test_figures() -> None:

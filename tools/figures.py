@@ -83,7 +83,8 @@ def figures(case: CaseResult, arm: str, metric: str = "wall_ns") -> Figures:
     if case.load is None:
         per_second = case.items * case.repeats / (wall.median / 1e9) if wall.median else 0.0
     else:
-        per_second = stats.median([(samples.items[index] or 0) / samples.wall_ns[index] * 1e9 for index in runs])
+        each_ns = stats.median([_value(samples, index, "ns_per_item") for index in runs])
+        per_second = 1e9 / each_ns if each_ns else 0.0
     return Figures(
         arm=arm,
         runs=len(runs),
