@@ -29,9 +29,13 @@ STEPS = {
 
 
 def _step(session: nox.Session, step: str, aliases: list[str]) -> None:
+    _guarded(session, "session", step, aliases, session.posargs)
+
+
+def _guarded(session: nox.Session, action: str, *args: object) -> None:
     from tools import cli  # noqa: PLC0415 - `nox --list` answers without loading the flow
 
-    if code := cli.guarded(partial(cli.session, step, aliases, session.posargs)):
+    if code := cli.guarded(partial(getattr(cli, action), *args)):
         session.error(f"exit code {code}")
 
 
@@ -75,21 +79,23 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Test the toolkit (pytest); then the lanes' own unit tests unless a pytest selection is given."""
+    if not session.posargs:
+        _guarded(session, "provide_lanes")
     _python(session, "pytest", *session.posargs)
     if not session.posargs:
-        _lanes(session, "test")
+        _guarded(session, "lane_steps", "test", [])
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check the style of everything: Python, lanes in their own tools, workflows."""
-    from tools import toolchains  # noqa: PLC0415 - as in _step
+    from tools import toolchains  # noqa: PLC0415 - as in _guarded
 
     _python(session, "ruff", "check", ".")
     _python(session, "ruff", "format", "--check", ".")
     session.run(str(toolchains.go_program("actionlint")), external=True)
     session.run("zizmor", "--offline", "--quiet", ".github/workflows", external=True)
-    _lanes(session, "lint")
+    _guarded(session, "lane_steps", "lint", [])
 
 
 @nox.session
@@ -108,10 +114,3 @@ def selftest(session: nox.Session) -> None:
 def report(session: nox.Session) -> None:
     """Write the report site from the results, or with `-- --check` compare it with README and results."""
     _python(session, "invoke", "report", *session.posargs)
-
-
-def _lanes(session: nox.Session, what: str) -> None:
-    from tools import cli  # noqa: PLC0415 - as in _step
-
-    if code := cli.guarded(partial(cli.lane_steps, what, [])):
-        session.error(f"exit code {code}")

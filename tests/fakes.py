@@ -6,7 +6,7 @@ A script says how one arm behaves; time is made up, so tests never depend on the
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -177,6 +177,9 @@ class FakeRunner:
         self.scripts = scripts or {}
         self.steps: list[str] = []
         self.arenas: list[FakeArena] = []
+
+    def provide(self, sources: Sequence[Source], apt: Iterable[str]) -> None:
+        """Nothing is needed here."""
 
     def toolchain_key(self, source: Source) -> str:
         """One toolchain."""

@@ -180,6 +180,17 @@ def test_without_rust_debian_is_asked_once(tmp_path: Path, cargos: list[Path], m
     assert len(asked) == 1
 
 
+def test_what_a_language_lacks(tmp_path: Path, cargos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rust lacks a compiler and a linker on a bare machine, and nothing where a new enough cargo is; Zig never does."""
+    programs: set[str] = set()
+    monkeypatch.setattr(shutil, "which", lambda name: name if name in programs else None)
+    assert toolchains.lacking("rust") == [*pins()["c"]["apt"], *pins()["rust"]["apt"]]
+    assert toolchains.lacking("c") == pins()["c"]["apt"]
+    programs.add("cc")
+    cargos.append(rust(tmp_path / "good", "1.99.0"))
+    assert [toolchains.lacking(language) for language in ("rust", "c", "zig", "go")] == [[], [], [], []]
+
+
 def test_where_cargo_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """$CARGO, then PATH, then the home of rustup; each once, and only what is there."""
     named, home = tmp_path / "named", tmp_path / "home"

@@ -16,7 +16,7 @@ from tools.errors import DeadheatError, UsageError
 from tools.loads import OWN
 from tools.model import Project
 from tools.project import find, load_all
-from tools.runners.base import Runner
+from tools.runners.base import Runner, Source
 
 SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
@@ -205,11 +205,8 @@ def lane_steps(what: str, argv: Sequence[str]) -> None:
     """
     args = parser(what).parse_args(list(argv))
     runner, _ = runners.choose(args.runner or "host")
-    sources = [build.tool(name, tool.FOLDER, "rust") for name, tool in OWN.items()]
-    for project in load_all():
-        lanes = args.lanes if set(args.lanes) & lanes_of(project) else ()
-        chosen = flow.chosen(project, flow.Options(lanes=lanes, peers=False))
-        sources += [build.source_of(project, lane) for lane in chosen]
+    sources = _lane_sources(args.lanes)
+    runner.provide(sources, ())
     failed = []
     for source in sources:
         try:
@@ -220,6 +217,25 @@ def lane_steps(what: str, argv: Sequence[str]) -> None:
             terminal.say(f"{what:7} {source.id}: FAILED: {error}")
     if failed:
         raise DeadheatError(f"{what} failed for {', '.join(failed)}")
+
+
+def provide_lanes() -> None:
+    """See to it that this machine can build every lane, before tests that take long say one by one that it cannot.
+
+    Raises:
+        DeadheatError: packages are missing; one command names them all.
+    """
+    runners.choose("host")[0].provide(_lane_sources(()), ())
+
+
+def _lane_sources(chosen: Sequence[str]) -> list[Source]:
+    """Our load generators and the chosen lanes (all without a choice) of every project."""
+    sources = [build.tool(name, tool.FOLDER, "rust") for name, tool in OWN.items()]
+    for project in load_all():
+        lanes = tuple(chosen) if set(chosen) & lanes_of(project) else ()
+        arms = flow.chosen(project, flow.Options(lanes=lanes, peers=False))
+        sources += [build.source_of(project, lane) for lane in arms]
+    return sources
 
 
 def lanes_of(project: Project) -> set[str]:

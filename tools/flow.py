@@ -107,6 +107,7 @@ def bench(
         VerifyError: no lane is left that could be measured.
     """
     chosen_cases(project, options)
+    _provide(project, runner, options)
     contenders = build_all(project, runner, options, say, times=True)
     verify_all(project, runner, contenders, say)
     done = Benchmark(project, runner, _settings(options), options, contenders)
@@ -118,9 +119,24 @@ def bench(
 
 def verify_only(project: Project, runner: Runner, options: Options, say: Say) -> bool:
     """Build and verify one project; True when every chosen lane and peer passed."""
+    _provide(project, runner, options)
     contenders = build_all(project, runner, options, say)
     verify_all(project, runner, contenders, say)
     return all(one.ready for one in contenders)
+
+
+def _provide(project: Project, runner: Runner, options: Options) -> None:
+    """Whatever the machine must have for building, verifying and running, named at once and before anything else.
+
+    Raises:
+        ToolchainError: something is missing and cannot be installed by us.
+    """
+    arms = chosen(project, options)
+    loads = [TOOLS[case.load.tool].PACKAGES for case in project.cases if case.load is not None]
+    served = [arm.service.packages for arm in arms if isinstance(arm, Peer) and arm.service]
+    needed = [project.oracle_packages, *(service.packages for service in project.services), *loads, *served]
+    sources = [build.source_of(project, arm) for arm in arms]
+    runner.provide(sources, [name for packages in needed for name in packages.apt])
 
 
 def build_all(project: Project, runner: Runner, options: Options, say: Say, *, times: bool = False) -> list[Contender]:

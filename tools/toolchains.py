@@ -57,6 +57,17 @@ def host(language: str) -> Toolchain:
             return Toolchain(language, (Path(sys.executable).parent,), version=f"Python {sys.version.split()[0]}")
 
 
+def lacking(language: str) -> list[str]:
+    """Debian packages that this machine still needs to compile a language."""
+    wanted: list[str] = []
+    if language in {"c", "rust"} and not shutil.which("cc"):
+        wanted += toolchains()["c"]["apt"]
+    pin = toolchains()["rust"]
+    if language == "rust" and not any(_rust_at(cargo, pin["minimum"]) for cargo in _cargo_candidates()):
+        wanted += pin["apt"]
+    return wanted
+
+
 @contextmanager
 def locked(name: str) -> Iterator[None]:
     """One process at a time installs into the shared cache."""

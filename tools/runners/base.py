@@ -7,7 +7,7 @@ and the scripted fake of the tests satisfy this protocol.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -195,6 +195,9 @@ class Runner(Protocol):
     """A way to build and run: host, docker, or the fake of the tests."""
 
     name: str
+
+    def provide(self, sources: Sequence[Source], apt: Iterable[str]) -> None:
+        """See to everything that the machine must have for these sources and packages, all at once and first."""
 
     def workshop(self, source: Source) -> AbstractContextManager[Workshop]:
         """Open a place to build this source in."""

@@ -7,7 +7,7 @@ processes and core. The launcher is its first process, so starting a container i
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -49,6 +49,9 @@ class DockerRunner:
     def toolchain_key(self, source: Source) -> str:
         """The id of the image that compiles it."""
         return images.toolchain(source.language, source.build_packages)
+
+    def provide(self, sources: Sequence[Source], apt: Iterable[str]) -> None:
+        """Nothing: images hold what is needed."""
 
     @contextmanager
     def workshop(self, source: Source) -> Iterator[Workshop]:

@@ -11,7 +11,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -52,6 +52,18 @@ class HostRunner:
     def toolchain_key(self, source: Source) -> str:
         """The compiler's version line."""
         return f"host {toolchains.host(source.language).version}"
+
+    def provide(self, sources: Sequence[Source], apt: Iterable[str]) -> None:
+        """Install what is missing when we are root.
+
+        Raises:
+            ToolchainError: something is missing; the remedy is one command for all of it.
+        """
+        languages = sorted({source.language for source in sources})
+        needed = {*apt, *(name for language in languages for name in toolchains.lacking(language))}
+        for source in sources:
+            needed |= {*source.build_packages.apt, *source.run_packages.apt}
+        packages.ensure(needed, "this machine")
 
     @contextmanager
     def workshop(self, source: Source) -> Iterator[Workshop]:
