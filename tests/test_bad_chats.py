@@ -77,7 +77,7 @@ def test_fault_is_a_recorded_state(outcome: dict[str, Any], fault: str) -> None:
 def test_good_lane_is_measured(outcome: dict[str, Any], case: int, arm: str) -> None:
     """Users who stay and users who come and go; on a busy machine the generator may say that it was late."""
     found = outcome["cases"][case]["states"][arm]
-    assert found["state"] == "measured" or found["reason"].startswith("load invalid: the generator"), found
+    assert found["state"] in {"measured", "load-invalid"}, found
 
 
 def test_deliveries_are_counted_exactly(outcome: dict[str, Any]) -> None:

@@ -73,7 +73,7 @@ def test_good_lane_is_measured(outcome: dict[str, Any], arm: str) -> None:
 def test_latency_is_measured_or_the_generator_was_late(outcome: dict[str, Any], arm: str) -> None:
     """On a busy machine the open loop says that its numbers are none of the server's; it never blames the server."""
     found = outcome["cases"][1]["states"][arm]
-    assert found["state"] == "measured" or found["reason"].startswith("load invalid: the generator"), found
+    assert found["state"] in {"measured", "load-invalid"}, found
 
 
 def test_the_result_is_valid(outcome: dict[str, Any], tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tools.launcher.protocol import Usage
 from tools.loads import LoadReport
 from tools.model import Load
 from tools.samples import Sample
-from tools.serving import judged
+from tools.serving import generator_at_fault, judged
 
 BEFORE = Usage(user_ns=1_000, sys_ns=2_000, rss_bytes=1 << 20, peak_rss_bytes=1 << 20, threads=1)
 LOAD = Load(tool="pace", protocol="http", script="{data}/x.pace", measure_seconds=1.0)
@@ -68,6 +68,13 @@ def test_a_slow_generator_marks_the_run_and_condemns_nobody(change: dict[str, An
     sample = judge(replace(GOOD, **change))
     assert sample.flags == [flag]
     assert not sample.failed
+
+
+def test_a_generator_that_is_often_late_makes_the_load_invalid() -> None:
+    """A late round now and then is the machine's; more of them, and nothing was measured but the generator."""
+    on_time, late = judge(GOOD), judge(replace(GOOD, lag_p99_ns=2_000_000))
+    assert generator_at_fault([on_time] * 9 + [late]) is None
+    assert str(generator_at_fault([on_time] * 2 + [late])).endswith("so in 1 of 3 rounds")
 
 
 def test_lag_may_be_a_twentieth_of_the_latency() -> None:

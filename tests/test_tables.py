@@ -265,6 +265,19 @@ def test_shared_runners_must_agree(roots: Roots) -> None:
     assert "| Rust | 1 | 0 | 1 |" in everything(roots)["SUMMARY.md"].decode()
 
 
+def test_an_invalid_load_is_nobodys_fault(roots: Roots) -> None:
+    """A case whose generator was too slow has no numbers, and the status blames the load and no lane."""
+    raw = fresh(roots)
+    other = {**copy.deepcopy(raw["cases"][0]), "name": "group-by", "headline": False}
+    other["states"] = {arm: {"state": "load-invalid", "reason": "the generator was late"} for arm in other["states"]}
+    raw["cases"].append(other)
+    store(roots, raw)
+    tables.tables(roots=roots)
+    text = everything(roots)
+    assert "| load invalid: group-by | tie: Rust, Zig |" in text["PLAN.md"].decode()
+    assert "| - | Go | **load-invalid**: the generator was late |" in text["project"].decode()
+
+
 def test_a_failed_lane_is_shown(roots: Roots) -> None:
     """A lane without a verdict has a row with its state and reason, and the project's status says so."""
     raw = fresh(roots)

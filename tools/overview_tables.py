@@ -33,13 +33,15 @@ def plan(evidences: Evidences) -> str:
 
 
 def status(row: Row, evidence: Evidence | None) -> str:
-    """Say how far a row is: planned, unmeasured, failed, stale, partial or done."""
+    """Say how far a row is: planned, unmeasured, failed, stale, load invalid, partial or done."""
     if evidence is None:
         return "unmeasured" if row.project else "planned"
     if evidence.failed:
         return "failed: " + ", ".join(evidence.failed)
     if evidence.stale_lanes:
         return "stale: " + ", ".join(evidence.stale_lanes)
+    if evidence.overloaded:
+        return "load invalid: " + ", ".join(evidence.overloaded)
     if evidence.missing or evidence.interrupted:
         return "partial: " + (f"without {', '.join(evidence.missing)}" if evidence.missing else "interrupted")
     return "done"

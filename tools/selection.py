@@ -72,6 +72,14 @@ class Evidence:
         ]
 
     @property
+    def overloaded(self) -> list[str]:
+        """Cases whose load generator could not keep its own rate: they say nothing, and that is no lane's fault."""
+        lanes = [lane.name for lane in self.result.lanes]
+        return [
+            case.name for case in self.result.cases if any(case.states[lane].state == "load-invalid" for lane in lanes)
+        ]
+
+    @property
     def interrupted(self) -> bool:
         """Whether somebody stopped the run before it was precise or out of budget."""
         return any(case.stop == "interrupted" for case in self.result.cases)

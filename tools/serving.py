@@ -8,6 +8,7 @@ the core of the lanes, the generator works beside it. Capacity comes from a clos
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
@@ -183,12 +184,8 @@ class LoadBench(Bench):
         if self.rate is None and not load_of(run.case).by_the_clock:
             return
         for arm in run.alive(arms):
-            mine = [sample for sample in run.samples if sample.arm == arm.name]
-            late = [sample for sample in mine if {"generator-lag", "generator-busy"} & set(sample.flags)]
-            if len(late) > DISTURBED_SHARE * len(mine):
-                run.fail(
-                    arm.name, "run-failed", f"load invalid: {late[0].reason}; so in {len(late)} of {len(mine)} rounds"
-                )
+            if reason := generator_at_fault([sample for sample in run.samples if sample.arm == arm.name]):
+                run.fail(arm.name, "load-invalid", reason)
 
     def _remember_capacity(self, run: CaseRun, arms: list[Arm]) -> None:
         if self.rate is not None or load_of(run.case).by_the_clock:
@@ -218,6 +215,14 @@ class LoadBench(Bench):
         if metric == "latency_p99_ns":
             return float(report.latency_ns.get("p99") or 0)
         return (sample.cpu_ns if metric == "cpu_ns_per_item" else sample.reply.wall_ns) / max(1, report.completed)
+
+
+def generator_at_fault(samples: Sequence[Sample]) -> str | None:
+    """Why the runs of one arm say more of the generator than of the server; None while few of them do."""
+    late = [sample for sample in samples if {"generator-lag", "generator-busy"} & set(sample.flags)]
+    if len(late) <= DISTURBED_SHARE * len(samples):
+        return None
+    return f"{late[0].reason}; so in {len(late)} of {len(samples)} rounds"
 
 
 def understood(tool: Tool, reply: LaunchReply) -> LoadReport | str:
