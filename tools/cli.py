@@ -133,6 +133,9 @@ def _options(args: argparse.Namespace, step: str) -> flow.Options:
 
 def _build(project: Project, runner: Runner, args: argparse.Namespace) -> bool:
     built = flow.build_all(project, runner, _options(args, "build"), terminal.say)
+    for one in built:
+        if one.attempt.built and one.attempt.built.binary:
+            terminal.say(f"program {project.slug}/{one.name}@{runner.name}: {one.attempt.built.binary}")
     return all(one.attempt.built for one in built)
 
 

@@ -118,6 +118,12 @@ def _offline() -> tuple[str, ...]:
     return ()
 
 
+@cache
+def _leash() -> tuple[str, ...]:
+    """The command in front of a build step that lets it die with us, even when nobody could ask it to (kill -9)."""
+    return ("setpriv", "--pdeathsig", "KILL", "--") if shutil.which("setpriv") else ()
+
+
 @dataclass
 class _HostWorkshop:
     """A folder with src/, out/ and scratch/."""
@@ -151,7 +157,9 @@ class _HostWorkshop:
         Path(self.paths.cache).mkdir(parents=True, exist_ok=True)
         env = chain.environment(network=step.network) | {**step.env, "HOME": str(self.base)}
         prefix = () if step.network else _offline()
-        return check([*prefix, *step.argv], cwd=self.base / "src", env=env, timeout_seconds=BUILD_TIMEOUT_SECONDS)
+        return check(
+            [*_leash(), *prefix, *step.argv], cwd=self.base / "src", env=env, timeout_seconds=BUILD_TIMEOUT_SECONDS
+        )
 
     def replace(self, name: str, content: bytes) -> None:
         (self.base / "src" / name).write_bytes(content)
