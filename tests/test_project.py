@@ -110,6 +110,7 @@ MEANING = [
      r"F:23:\d+: a peer has the name of a lane"),
     ("limits:", "peers: {p: {title: t, folder: p, build: {language: c}, equal: a, unequal: b}}\nlimits:",
      r"F:23:\d+: folder 'p' does not exist"),
+    ("lines, args: [", 'lines, args: ["{port:originn}", ', r"F:20:\d+: \{port:originn\} names no service, lane"),
 ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ anything else looks at it, then against what a schema cannot say.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -184,6 +185,7 @@ def _place(tree: Any, parts: list[Any]) -> str:
     return f"{line + 1}:{column + 1}"
 
 
+PORT = re.compile(r"\{port:([^{}]*)\}")
 Finding = tuple[list[Any], str]
 """A place in the tree, and what is wrong there."""
 
@@ -204,6 +206,7 @@ def _check_meaning(tree: CommentedMap, path: Path) -> None:
         if "folder" in peer or "build" in peer:
             problems += _check_folder(path.parent, ["peers", name], peer["folder"])
     problems += _check_servers(tree, path.parent)
+    problems += _check_ports(tree, path.parent)
     if problems:
         raise ProjectError("\n".join(f"{path}:{_place(tree, where)}: {text}" for where, text in problems))
 
@@ -248,6 +251,26 @@ def _check_servers(tree: CommentedMap, base: Path) -> list[Finding]:
             capacities.add(case["name"])
         problems += [(["cases", index], text) for text in _plan_problems(case)]
     return problems
+
+
+def _check_ports(tree: CommentedMap, base: Path) -> list[Finding]:
+    """A {port:NAME} names a service, lane or peer of the project; a misspelt one would be a port where nobody is."""
+    known = {*tree.get("services", {}), *tree["lanes"], *tree.get("peers", {})}
+    found = list(_texts(tree, []))
+    for where, text in list(found):
+        if "files" in where and (base / text).is_file():
+            found.append((where, (base / text).read_text(encoding="utf-8", errors="replace")))
+    asked = [(where, name) for where, text in found for name in PORT.findall(text)]
+    return [(where, f"{{port:{name}}} names no service, lane or peer") for where, name in asked if name not in known]
+
+
+def _texts(node: Any, where: list[Any]) -> Iterator[tuple[list[Any], str]]:
+    """Every text of a tree, with its place."""
+    if isinstance(node, str):
+        yield where, str(node)
+    elif isinstance(node, dict | list):
+        for key, child in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _texts(child, [*where, key])
 
 
 def _plan_problems(case: CommentedMap) -> Iterator[str]:
