@@ -222,7 +222,8 @@ def _slowed(loads: Sequence[Tree]) -> Iterator[Finding]:
                 about = [one for one in said if one.truth == truth]
                 share = sum(one.right for one in about) / len(about)
                 title = f"slowed lanes, true ratio {truth:.2f}: {RIGHT[truth]}"
-                yield Finding(title, share, POWER, at_least=True, detail=f"{len(about)} verdicts")
+                limit = 1 - at_most(1 - POWER, len(about))
+                yield Finding(title, share, limit, at_least=True, detail=f"{len(about)} verdicts")
 
 
 def extra_us(overhead: Tree, tool: str) -> list[float]:
