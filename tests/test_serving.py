@@ -77,6 +77,14 @@ def test_a_generator_that_is_often_late_makes_the_load_invalid() -> None:
     assert str(generator_at_fault([on_time] * 2 + [late])).endswith("so in 1 of 3 rounds")
 
 
+def test_what_was_never_sent_is_missed_by_nobody() -> None:
+    """A generator without a clock of its own sent too little, and all was answered: only a busy server is to blame."""
+    little = replace(GOOD, offered=980, completed=980, lag_p99_ns=None)
+    assert judge(little).flags == ["generator-lag"]
+    assert judge(little, cpu_ns=990_000_000).flags == ["rate-missed"]
+    assert judge(replace(little, offered=981)).flags == ["rate-missed"]
+
+
 def test_lag_may_be_a_twentieth_of_the_latency() -> None:
     """Where p99 is long, a late generator matters less."""
     slow = {**GOOD.latency_ns, "p99": 100_000_000}

@@ -273,14 +273,15 @@ def judged(
         return Sample(arm, *place, server, flags=["failed"], reason=found)
     sample = Sample(arm, *place, replace(server, wall_ns=found.wall_ns), items=found.completed, load=found)
     timed = rate is not None or load.by_the_clock
-    problems = [*_wrong(found, load, rate), *_behind(found, load), *_late(sample, found, timed=timed)]
+    missed = _missed(sample, found, load, rate)
+    problems = [*_wrong(found, load), *missed, *_behind(found, load), *_late(sample, found, timed=timed)]
     sample.flags = list(dict.fromkeys(flag for flag, _ in problems))
     sample.reason = "; ".join(text for _, text in problems) or None
     return sample
 
 
-def _wrong(found: LoadReport, load: Load, rate: float | None) -> list[tuple[str, str]]:
-    """What takes the verdict away from a server: wrong replies, errors, a rate that it cannot keep up with."""
+def _wrong(found: LoadReport, load: Load) -> list[tuple[str, str]]:
+    """What takes the verdict away from a server: wrong replies and errors."""
     problems = []
     if found.mismatched:
         problems.append(("wrong-replies", f"{found.mismatched} of {found.offered} replies were wrong"))
@@ -288,9 +289,18 @@ def _wrong(found: LoadReport, load: Load, rate: float | None) -> list[tuple[str,
     if lost > load.error_budget * found.offered or not found.completed:
         what = "deliveries" if load.tool == "rooms" else "requests"
         problems.append(("load-errors", f"{lost} of {found.offered} {what} failed: {found.first_error}"))
-    if rate is not None and found.completed < RATE_REACHED * rate * load.measure_seconds:
-        problems.append(("rate-missed", f"{found.completed} answers in {load.measure_seconds:g} s at {rate:g}/s"))
     return problems
+
+
+def _missed(sample: Sample, found: LoadReport, load: Load, rate: float | None) -> list[tuple[str, str]]:
+    """A rate that a server could not keep up with; or that was never sent, although the server had time for it."""
+    asked = (rate or 0) * load.measure_seconds
+    if found.completed >= RATE_REACHED * asked:
+        return []
+    idle = sample.cpu_ns < SERVER_BUSY * found.wall_ns
+    if found.completed == found.offered and idle:
+        return [("generator-lag", f"the generator sent {found.offered} of {asked:.0f} requests, and all were answered")]
+    return [("rate-missed", f"{found.completed} answers in {load.measure_seconds:g} s at {rate:g}/s")]
 
 
 def _behind(found: LoadReport, load: Load) -> list[tuple[str, str]]:
