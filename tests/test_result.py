@@ -13,6 +13,7 @@ from tools import result
 from tools.checks import SCHEMA_PATH
 from tools.errors import ResultError, WriteError
 from tools.files import leftovers
+from tools.record import State
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +51,7 @@ def test_write_refuses_to_overwrite(tmp_path: Path) -> None:
     assert leftovers(tmp_path) == []
 
 
-@pytest.mark.parametrize("change", [{"schema_version": 4}, {"surprise": 1}, {"created_at": "2026-02-30T00:00:00Z"}])
+@pytest.mark.parametrize("change", [{"schema_version": 5}, {"surprise": 1}, {"created_at": "2026-02-30T00:00:00Z"}])
 def test_write_refuses_what_it_would_not_read(tmp_path: Path, change: dict[str, Any]) -> None:
     """An invalid tree is never stored."""
     with pytest.raises(ResultError):
@@ -85,3 +86,13 @@ def test_the_schema_and_the_code_name_the_same_version() -> None:
     """The version that the code writes is the newest that the schema takes, and older files stay readable."""
     known = json.loads(SCHEMA_PATH.read_text())["properties"]["schema_version"]["enum"]
     assert known == list(range(1, result.SCHEMA_VERSION + 1))
+
+
+def test_older_files_called_an_invalid_load_a_failure(tmp_path: Path) -> None:
+    """What versions 2 and 3 kept as a failed run is read as what it was; real failures stay failures."""
+    raw = builders.tree()
+    raw["cases"][0]["states"]["go"] = {"state": "run-failed", "reason": "load invalid: the generator was late"}
+    raw["cases"][0]["states"]["zig"] = {"state": "run-failed", "reason": "digest differs"}
+    states = result.load(builders.stored(tmp_path, raw)).cases[0].states
+    assert states["go"] == State("load-invalid", "the generator was late")
+    assert states["zig"].state == "run-failed"

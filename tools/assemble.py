@@ -23,7 +23,7 @@ from tools.workloads import Prepared
 if TYPE_CHECKING:
     from tools.flow import Benchmark, Contender
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 TEST_MARKS = ("_test.", "/tests/", "test_")
 
 

@@ -43,7 +43,10 @@ RESULTS = ROOT / "results"
 #   1  first version: batch lanes, columns of samples, verification and provenance of every arm
 #   2  servers: a case's own metric, what drove it, columns of latencies and losses; nobody counts their faults
 #   3  chats: the plan of a load, messages and connects, steps that were too much; a soak with its seconds
-SCHEMA_VERSION = 3
+#   4  a load that the generator could not keep is a state of its own; before, it was kept as a failed run
+SCHEMA_VERSION = 4
+LATE = "load invalid: "
+"""How versions 2 and 3 began the reason of such a run."""
 
 Made = TypeVar("Made")
 
@@ -129,12 +132,19 @@ def _case(raw: Mapping[str, Any]) -> CaseResult:
     return _make(
         CaseResult,
         raw,
-        states={arm: State(**state) for arm, state in raw["states"].items()},
+        states={arm: _state(**state) for arm, state in raw["states"].items()},
         memory={arm: Memory(**memory) for arm, memory in raw["memory"].items()},
         samples=_make(Samples, raw["samples"], flags=flags),
         load=_load(raw["load"]) if raw["load"] else None,
         soak=_soak(raw["soak"]) if raw.get("soak") else None,
     )
+
+
+def _state(state: str, reason: str | None) -> State:
+    """Make one state, as the newest version says it."""
+    if state == "run-failed" and reason is not None and reason.startswith(LATE):
+        return State("load-invalid", reason.removeprefix(LATE))
+    return State(state, reason)
 
 
 def _load(raw: Mapping[str, Any]) -> LoadRecord:

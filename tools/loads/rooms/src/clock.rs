@@ -1,5 +1,6 @@
 //! Monotonic time in ns, the process's CPU time, and a timer that wakes epoll at an absolute ns.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
@@ -25,7 +26,12 @@ fn read(clock: libc::clockid_t) -> u64 {
 }
 
 /// A timerfd on the monotonic clock: epoll's own time limit counts milliseconds, which is far too coarse.
-pub struct Timer(OwnedFd);
+///
+/// Built for an edge-triggered epoll (mio's): nothing has to be read for the next wake-up to be noticed.
+pub struct Timer {
+    fd: OwnedFd,
+    armed_ns: Cell<u64>,
+}
 
 impl Timer {
     /// Make an unarmed timer.
@@ -36,30 +42,31 @@ impl Timer {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: a fresh descriptor that nobody else owns.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+        Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) }, armed_ns: Cell::new(0) })
     }
 
-    /// Wake at this time; a time in the past wakes at once.
+    /// Wake at this time; a time in the past wakes at once. Asking again for the same time costs nothing.
     pub fn wake_at(&self, at_ns: u64) {
+        if self.armed_ns.replace(at_ns) == at_ns {
+            return;
+        }
         let at_ns = at_ns.cast_signed();
         let value = libc::timespec { tv_sec: at_ns / NS_PER_SECOND, tv_nsec: (at_ns % NS_PER_SECOND).max(1) };
         let spec = libc::itimerspec { it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
         // SAFETY: the pointer is to an itimerspec of ours; the descriptor is a timerfd.
         unsafe {
-            libc::timerfd_settime(self.0.as_raw_fd(), libc::TFD_TIMER_ABSTIME, &raw const spec, std::ptr::null_mut())
+            libc::timerfd_settime(self.fd.as_raw_fd(), libc::TFD_TIMER_ABSTIME, &raw const spec, std::ptr::null_mut())
         };
     }
 
-    /// Take the wake-up back, so that the descriptor is quiet again.
-    pub fn clear(&self) {
-        let mut count = [0_u8; 8];
-        // SAFETY: reads at most eight bytes into a buffer of eight; an error only says that nothing was due.
-        unsafe { libc::read(self.0.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+    /// The wake-up came, and the next one may be for the same time.
+    pub fn woke(&self) {
+        self.armed_ns.set(0);
     }
 
     /// For epoll.
     #[must_use]
     pub fn fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.fd.as_raw_fd()
     }
 }

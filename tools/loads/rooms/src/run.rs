@@ -352,7 +352,7 @@ impl<'a> Load<'a> {
         }
         for event in events.iter() {
             if event.token() == TIMER {
-                self.timer.clear();
+                self.timer.woke();
                 continue;
             }
             let index = event.token().0;
