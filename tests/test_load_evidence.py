@@ -68,7 +68,7 @@ Value(ms)  Percentile  TotalCount  1/(1-Percentile)
 71.693944  0.999023    994         1023.541453
 78.490132  1.000000    995         10000000.000000
 """
-K6 = {
+K6: dict[str, Any] = {
     "state": {"isStdOutTTY": False, "isStdErrTTY": False, "testRunDurationMs": 1001.007819},
     "metrics": {
         "http_req_duration": {"type": "trend", "contains": "time", "values": {
@@ -214,7 +214,7 @@ def test_a_rate_is_asked_for(generator: Generator) -> None:
 
 
 def test_ways_to_ask_differ() -> None:
-    """oha with and without its correction; vegeta limits workers only without a rate; wrk and redis pipeline."""
+    """With and without the correction of oha; vegeta limits workers only without a rate; wrk and redis pipeline."""
     assert "--latency-correction" in oha.command(asked())
     assert "--latency-correction" not in oha.plain(asked())
     assert "--latency-correction" not in oha.command(asked(rate_per_second=None))
@@ -223,7 +223,7 @@ def test_ways_to_ask_differ() -> None:
     assert "1, 16 do" in wrk.files(asked(pipeline=16))[wrk.SCRIPT]
     assert "request =" not in wrk.files(asked())[wrk.SCRIPT]
     words = redis_benchmark.command(asked(pipeline=16, rate_per_second=50_000.0))
-    assert ("-P", "16") == words[words.index("-P") :][:2]
+    assert words[words.index("-P") :][:2] == ("-P", "16")
     assert words[words.index("-n") + 1] == "500000"
 
 
@@ -320,7 +320,10 @@ def test_a_record_from_a_stranger_is_refused(tmp_path: Path) -> None:
     assert generators_record.read(path) is None
     path.write_text(json.dumps(record()))
     assert generators_record.read(path) == record()
-    for changes, words in [({"more": 1}, "more"), ({"rates": [run("x", -1.0)]}, "rate"), ({"seconds": 0}, "seconds")]:
+    wrong: dict[str, dict[str, Any]] = {
+        "more": {"more": 1}, "rate": {"rates": [run("x", -1.0)]}, "seconds": {"seconds": 0},
+    }  # fmt: skip
+    for words, changes in wrong.items():
         path.write_text(json.dumps(record(**changes)))
         with pytest.raises(ResultError, match=words):
             generators_record.read(path)
@@ -349,6 +352,7 @@ def test_the_tables_say_what_the_record_says() -> None:
     assert "| pace | 1,000/s | 50.0 \u00b5s | 20.0 k/s | 80,000/s |" in limits
     assert "| wrk | keeps no rate | - | - | 90,000/s |" in limits
     assert "| k6 | none | - | - | - |" in limits
+    assert "| oha | - | - | - | - |" in limits
 
 
 def test_every_table_is_a_table() -> None:
@@ -539,7 +543,7 @@ def test_a_server_that_dies_ends_the_generator(tmp_path: Path, monkeypatch: pyte
 
 
 def test_servers_are_stopped_whatever_happens(tmp_path: Path) -> None:
-    """nginx gets SIGTERM after an error in its block; a redis-server that does not start is an error with its log."""
+    """An error in its block ends nginx by SIGTERM; a redis-server that does not start is an error with its log."""
     bench = bench_of(tmp_path, lambda _: reply())
     with pytest.raises(ValueError, match="mine"), bench.nginx():
         raise ValueError("mine")
@@ -641,7 +645,7 @@ def test_check_and_install_measure_nothing(monkeypatch: pytest.MonkeyPatch, tmp_
 
 @pytest.mark.parametrize("seconds", ["0", "61", "1.5", "ten"])
 def test_seconds_are_whole_and_few(seconds: str) -> None:
-    """wrk counts whole seconds, and nobody waits an hour."""
+    """Seconds of wrk are whole, and nobody waits an hour."""
     with pytest.raises((SystemExit, UsageError)):
         main.parsed(["--seconds", seconds])
 

@@ -51,22 +51,22 @@ def refuse_problems(tree: Any, name: str) -> None:
 
 def per_second(found: Tree) -> float:
     """Right replies a second."""
-    return float(found["completed"]) / max(1, found["wall_ns"]) * 1e9
+    return float(found["completed"] / max(1, found["wall_ns"]) * 1e9)
 
 
 def cpu_share(found: Tree) -> float:
     """CPU seconds that the generator needed a second, its start and its report included."""
-    return float(found["cpu_ns"]) / max(1, found["wall_ns"])
+    return float(found["cpu_ns"] / max(1, found["wall_ns"]))
 
 
 def server_share(found: Tree) -> float:
     """CPU seconds that the server needed a second."""
-    return float(found["server_cpu_ns"]) / max(1, found["wall_ns"])
+    return float(found["server_cpu_ns"] / max(1, found["wall_ns"]))
 
 
 def request_ns(found: Tree) -> float:
     """CPU time of the generator for one right reply."""
-    return float(found["cpu_ns"]) / max(1, found["completed"])
+    return float(found["cpu_ns"] / max(1, found["completed"]))
 
 
 def kept(row: Tree) -> bool:

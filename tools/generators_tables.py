@@ -30,8 +30,8 @@ def _summary(tree: Tree) -> str:
         f"- {md.text(machine['cpu_model'])}, {machine['cpus']} logical CPUs; {md.text(machine['os'])}, kernel "
         f"{md.text(machine['kernel'])}; environment `{machine['id']}`"
         + (f"; under {md.text(machine['virtualization'])}" if machine["virtualization"] else ""),
-        f"- servers on core {cores['server']}, generators on core {cores['generator']}; load average over the minute "
-        f"before: {tree['load_at_start']:.2f}",
+        f"- servers on core {cores['server']}, generators on core {cores['generator']}",
+        f"- load average over the minute before: {tree['load_at_start']:.2f}",
         f"- {'; '.join(versions)}",
     ]
     lines += [f"- not installed: {md.text(name)}: {md.text(why)}" for name, why in tree["missing"].items()]
@@ -132,10 +132,17 @@ def _limit_cells(tree: Tree, name: str) -> list[str]:
     best, loop = record.highest_kept(tree["rates"], name), record.fastest(tree["rates"], name)
     closed = f"{record.per_second(loop['found']):,.0f}/s" if loop and loop["found"] else md.DASH
     if best is None:
-        asked = any(row["rate_per_second"] is not None for row in tree["rates"] if row["generator"] == name)
-        return ["none" if asked else "keeps no rate", md.DASH, md.DASH, closed]
+        return [_none_kept(tree, name), md.DASH, md.DASH, closed]
     each = record.request_ns(best["found"])
     return [_asked(best), md.duration(each), md.rate(1e9 / each, ""), closed]
+
+
+def _none_kept(tree: Tree, name: str) -> str:
+    """Why there is no rate that a generator kept: it takes none, it missed all, or it did not run."""
+    asked = [row for row in tree["rates"] if row["generator"] == name and row["rate_per_second"] is not None]
+    if not asked:
+        return "keeps no rate"
+    return "none" if any(row["found"] for row in asked) else md.DASH
 
 
 BLOCKS: dict[str, Callable[[Tree], str]] = {

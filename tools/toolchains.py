@@ -151,8 +151,8 @@ def cargo_program(name: str) -> Path:
             home = {"CARGO_HOME": str(caches.shared() / "packages" / "rust" / "cargo"), "CARGO_TERM_COLOR": "never"}
             with temporary.folder("build") as scratch:
                 env = host("rust").environment(network=True) | home | {"CARGO_TARGET_DIR": str(scratch)}
-                what = ["--root", folder, f"{pin['crate']}@{pin['version']}"]
-                _build_program(name, ["cargo", "install", "--locked", "--quiet", *pin["options"], *what], env, scratch)
+                what = f"{pin['crate']}@{pin['version']}"
+                _build_program(name, ["cargo", "install", "--locked", "--quiet", "--root", folder, what], env, scratch)
     return program
 
 

@@ -26,7 +26,6 @@ from tools.runners import host
 
 GRACE_SECONDS = 20.0
 READY_SECONDS = 10.0
-REPORT_SECONDS = 60.0
 STOP_MS = 10_000
 PERIOD_SECONDS, PAUSE_SECONDS = 2.0, 0.2
 """How often the server stands still, and for how long."""
@@ -77,7 +76,7 @@ class Bench:
 
     def run(self, generator: Generator, asked: Asked, server: Server, *, stalled: bool = False) -> dict[str, Any]:
         """One run as the record keeps it; with `stalled` the server stands still again and again meanwhile."""
-        row = blank(generator, asked.connections, asked.pipeline) | {"rate_per_second": asked.rate_per_second}
+        row = blank(generator, asked)
         try:
             row["found"] = self._measured(generator, asked, server, row["stops_ms"] if stalled else None)
         except (RunnerError, ValueError) as error:
@@ -114,7 +113,7 @@ class Bench:
             return reply.stdout
         printed = []
         for words in generator.after:
-            after = self.client.run(self._request(generator.program, words, self.generator_core, REPORT_SECONDS))
+            after = self.client.run(self._request(generator.program, words, self.generator_core, 0.0))
             _refuse(f"the report of {generator.name}", after)
             printed.append(after.stdout)
         return b"\n".join(printed)
@@ -249,11 +248,11 @@ def _refuse(name: str, reply: LaunchReply) -> None:
         raise RunnerError(f"{name}: {services.why(reply)}")
 
 
-def blank(generator: Generator, connections: int, pipeline: int, failed: str | None = None) -> dict[str, Any]:
+def blank(generator: Generator, asked: Asked, failed: str | None = None) -> dict[str, Any]:
     """A run that found nothing yet, or nothing at all."""
     return {
-        "generator": generator.name, "rate_per_second": None, "connections": connections, "pipeline": pipeline,
-        "stops_ms": [], "failed": failed, "found": None,
+        "generator": generator.name, "rate_per_second": asked.rate_per_second, "connections": asked.connections,
+        "pipeline": asked.pipeline, "stops_ms": [], "failed": failed, "found": None,
     }  # fmt: skip
 
 

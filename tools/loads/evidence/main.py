@@ -17,7 +17,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -34,7 +35,6 @@ from tools.loads.evidence import generators as known
 from tools.loads.evidence import programs
 from tools.loads.evidence.base import Generator
 from tools.loads.evidence.bench import Bench, Server
-from tools.runners.base import Isolation
 from tools.runners.host import HostRunner
 from tools.terminal import say
 
@@ -44,10 +44,9 @@ RATES = (1_000.0, 5_000.0, 20_000.0)
 STALLED_RATE = 1_000.0
 SHAPES = ((1, 1), (1, 16), (CONNECTIONS, 1), (CONNECTIONS, 16))
 """Connections and pipelining of the ceilings."""
-FACTS = (
-    "id", "os", "kernel", "arch", "cpu_model", "cpus", "memory_bytes", "cpu_level", "governor", "virtualization", "ci",
-)  # fmt: skip
+STALLED = "stalled"
 Rows = list[dict[str, Any]]
+Serving = Callable[[], AbstractContextManager[Server]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,18 +94,17 @@ def record(seconds: int, found: dict[str, programs.Program], missing: Mapping[st
     """Everything that was measured, as docs/load-generators.json keeps it.
 
     Raises:
-        RunnerError: a server or the launcher does not start.
+        RunnerError: the launcher does not start, or this machine has one core.
     """
     busy, start = os.getloadavg()[0], time.monotonic()
     with benches.opened(found, BUDGET_SECONDS) as bench:
         measured = {
-            "rates": list(rates(bench, seconds)),
-            "stalled": list(stalled(bench, seconds)),
+            "rates": rates(bench, seconds),
+            "stalled": stalled(bench, seconds),
             "http": ceilings(bench, seconds, "http"),
             "resp": ceilings(bench, seconds, "resp"),
         }
         cores = {"server": bench.server_core, "generator": bench.generator_core}
-    facts = environment.describe(HostRunner(), Isolation("none", "none", "none", "any"))
     return {
         "schema_version": generators_record.SCHEMA_VERSION,
         "created_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -114,7 +112,7 @@ def record(seconds: int, found: dict[str, programs.Program], missing: Mapping[st
         "took_seconds": time.monotonic() - start,
         "load_at_start": busy,
         "harness": assemble.harness(),
-        "environment": {name: facts[name] for name in FACTS},
+        "environment": environment.brief(HostRunner()),
         "cores": cores,
         "programs": {name: found[name].version if name in found else None for name in programs.NAMES},
         "missing": dict(missing),
@@ -123,46 +121,56 @@ def record(seconds: int, found: dict[str, programs.Program], missing: Mapping[st
     }
 
 
-def rates(bench: Bench, seconds: int) -> Iterator[dict[str, Any]]:
+def rates(bench: Bench, seconds: int) -> Rows:
     """Every generator at fixed rates, then as fast as it can."""
-    with bench.nginx() as server:
-        for rate in (*RATES, None):
-            for generator in known.CLOSED if rate is None else known.OPEN:
-                yield _told(bench.run(generator, _http(server, seconds, rate=rate), server))
+    asks = [
+        (generator, _asked(seconds, rate=rate))
+        for rate in (*RATES, None)
+        for generator in (known.CLOSED if rate is None else known.OPEN)
+    ]
+    return _served(bench, bench.nginx, asks, "rates")
 
 
-def stalled(bench: Bench, seconds: int) -> Iterator[dict[str, Any]]:
+def stalled(bench: Bench, seconds: int) -> Rows:
     """A fixed rate against a server that stands still at times; whole periods, so that all runs see the same share."""
-    periods = max(1, math.ceil(seconds / benches.PERIOD_SECONDS))
-    with bench.nginx() as server:
-        for generator in known.STALLED:
-            rate = None if generator is known.WRK else STALLED_RATE
-            asked = _http(server, periods * benches.PERIOD_SECONDS, rate=rate)
-            yield _told(bench.run(generator, asked, server, stalled=True), "stalled")
+    length = max(1, math.ceil(seconds / benches.PERIOD_SECONDS)) * benches.PERIOD_SECONDS
+    rated = {generator: None if generator is known.WRK else STALLED_RATE for generator in known.STALLED}
+    asks = [(generator, _asked(length, rate=rate)) for generator, rate in rated.items()]
+    return _served(bench, bench.nginx, asks, STALLED)
 
 
 def ceilings(bench: Bench, seconds: int, protocol: str) -> Rows:
-    """Closed loops: pace beside what is usual for the protocol; where the server is missing, each row says so."""
-    generators = known.HTTP_CEILING if protocol == "http" else known.RESP_CEILING
-    serving = bench.nginx if protocol == "http" else bench.redis
-    asks = [(generator, *shape) for shape in SHAPES for generator in generators]
+    """Closed loops: pace beside what is usual for the protocol."""
+    http = protocol == "http"
+    plain = replace(_asked(seconds), protocol=protocol, script=benches.HTTP if http else benches.GET)
+    generators = known.HTTP_CEILING if http else known.RESP_CEILING
+    asks = [
+        (generator, replace(plain, connections=connections, pipeline=pipeline))
+        for connections, pipeline in SHAPES
+        for generator in generators
+    ]
+    return _served(bench, bench.nginx if http else bench.redis, asks, protocol)
+
+
+def _served(bench: Bench, serving: Serving, asks: Sequence[tuple[Generator, Asked]], what: str) -> Rows:
+    """One run after the other against one server; without the server, each row says why."""
     rows: Rows = []
     try:
         with serving() as server:
-            for generator, connections, pipeline in asks:
-                asked = replace(_http(server, seconds), connections=connections, pipeline=pipeline)
-                if protocol == "resp":
-                    asked = replace(asked, protocol="resp", script=benches.GET)
-                rows.append(_told(_closed(bench, generator, asked, server), protocol))
+            for generator, asked in asks:
+                there = replace(asked, address=server.address)
+                if generator is known.REDIS_BENCHMARK:
+                    row = _counted(bench, generator, there, server)
+                else:
+                    row = bench.run(generator, there, server, stalled=what == STALLED)
+                rows.append(_told(row, what))
     except RunnerError as error:
-        rows += [_told(benches.blank(*ask, str(error)[:1000]), protocol) for ask in asks[len(rows) :]]
+        rows += [_told(benches.blank(*ask, str(error)[:1000]), what) for ask in asks[len(rows) :]]
     return rows
 
 
-def _closed(bench: Bench, generator: Generator, asked: Asked, server: Server) -> dict[str, Any]:
-    """One closed loop; redis-benchmark counts requests, so a short run tells first how many it can do."""
-    if generator is not known.REDIS_BENCHMARK:
-        return bench.run(generator, asked, server)
+def _counted(bench: Bench, generator: Generator, asked: Asked, server: Server) -> dict[str, Any]:
+    """A closed loop that counts requests: a short run tells first how many it can do."""
     probe = bench.run(generator, replace(asked, seconds=0.0), server)
     if probe["found"] is None:
         return probe
@@ -170,15 +178,15 @@ def _closed(bench: Bench, generator: Generator, asked: Asked, server: Server) ->
     return bench.run(generator, replace(asked, rate_per_second=rate), server) | {"rate_per_second": None}
 
 
-def _http(server: Server, seconds: float, rate: float | None = None) -> Asked:
-    """The usual run against nginx."""
+def _asked(seconds: float, rate: float | None = None) -> Asked:
+    """The usual run against nginx, wherever it will listen."""
     return Asked(
-        address=server.address, protocol="http", script=benches.HTTP, path="/", connections=CONNECTIONS, pipeline=1,
+        address="", protocol="http", script=benches.HTTP, path="/", connections=CONNECTIONS, pipeline=1,
         seconds=seconds, rate_per_second=rate,
     )  # fmt: skip
 
 
-def _told(row: dict[str, Any], what: str = "") -> dict[str, Any]:
+def _told(row: dict[str, Any], what: str) -> dict[str, Any]:
     """The row, told to the person who waits."""
     rate = "closed loop" if row["rate_per_second"] is None else f"{row['rate_per_second']:,.0f}/s"
     shape = f"{row['connections']} connections, pipeline {row['pipeline']}"

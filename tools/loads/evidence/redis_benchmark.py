@@ -35,7 +35,9 @@ def parse(stdout: bytes) -> LoadReport:
     if total is None or rate is None or not rows or not float(rate[1]):
         raise ValueError("redis-benchmark printed no summary")
     requests = int(total[1])
-    found = {name: next((value for percent, value in rows if percent >= at), rows[-1][1]) for name, at in WANTED.items()}
+    found = {
+        name: next((value for percent, value in rows if percent >= at), rows[-1][1]) for name, at in WANTED.items()
+    }
     return LoadReport(
         offered=requests,
         completed=requests,
