@@ -542,6 +542,27 @@ def test_a_server_that_dies_ends_the_generator(tmp_path: Path, monkeypatch: pyte
     assert launcher.signals[-1] == (1, signal.SIGKILL)
 
 
+def test_an_interrupt_stays_an_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C closes the connection to the launcher; that the servers cannot be stopped any more does not hide it."""
+
+    def gone(*_: object) -> None:
+        raise LauncherError("the connection to the launcher is closed")
+
+    def interrupted(started: Started, number: int) -> None:
+        del started, number
+        for name in ("signal", "wait", "usage", "start", "run"):
+            monkeypatch.setattr(launcher, name, gone)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    bench = bench_of(tmp_path, lambda _: reply())
+    launcher = launcher_of(bench)
+    monkeypatch.setattr(launcher, "usage", lambda _: Usage(1, 1, 1, 1, threads=1))
+    monkeypatch.setattr(launcher, "signal", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        main.stalled(bench, 1)
+
+
 def test_servers_are_stopped_whatever_happens(tmp_path: Path) -> None:
     """An error in its block ends nginx by SIGTERM; a redis-server that does not start is an error with its log."""
     bench = bench_of(tmp_path, lambda _: reply())
@@ -641,6 +662,17 @@ def test_check_and_install_measure_nothing(monkeypatch: pytest.MonkeyPatch, tmp_
     assert main.main(["--check", "--out", str(tmp_path / "x.json")]) == 0
     assert main.main(["--install"]) == 0
     assert called == ["check", "provide"]
+
+
+def test_nothing_measured_is_nothing_stored(quiet_bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A launcher that is lost at the start costs the run, never the last record."""
+
+    def refuse(*_: object, **__: object) -> dict[str, Any]:
+        return failed("pace", "the launcher is gone")
+
+    monkeypatch.setattr(quiet_bench, "run", refuse)
+    with pytest.raises(RunnerError, match="no generator found anything: the launcher is gone"):
+        main.record(1, quiet_bench.programs, {})
 
 
 @pytest.mark.parametrize("seconds", ["0", "61", "1.5", "ten"])

@@ -94,7 +94,7 @@ def record(seconds: int, found: dict[str, programs.Program], missing: Mapping[st
     """Everything that was measured, as docs/load-generators.json keeps it.
 
     Raises:
-        RunnerError: the launcher does not start, or this machine has one core.
+        RunnerError: the launcher does not start, this machine has one core, or no run found anything.
     """
     busy, start = os.getloadavg()[0], time.monotonic()
     with benches.opened(found, BUDGET_SECONDS) as bench:
@@ -105,6 +105,8 @@ def record(seconds: int, found: dict[str, programs.Program], missing: Mapping[st
             "resp": ceilings(bench, seconds, "resp"),
         }
         cores = {"server": bench.server_core, "generator": bench.generator_core}
+    if not any(row["found"] for rows in measured.values() for row in rows):
+        raise RunnerError(f"no generator found anything: {measured['rates'][0]['failed']}")
     return {
         "schema_version": generators_record.SCHEMA_VERSION,
         "created_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
