@@ -22,8 +22,10 @@ FIRST_HALF = {
 }  # fmt: skip
 SECOND_HALF = {
     "analysis", "changed", "checks", "compare", "compare_tables", "documents", "drift", "export", "fastschema",
-    "figures", "history", "history_tables", "markdown", "meaning", "overview_tables", "picture", "project_tables",
-    "record", "report", "result", "roster", "rows", "score_tables", "selection", "selftest_record", "selftest_tables",
+    "figures", "generators_record", "generators_tables", "history", "history_tables", "markdown", "meaning",
+    "overview_tables", "picture", "project_tables",
+    "record", "recorded", "report", "result", "roster", "rows", "score_tables", "selection", "selftest_record",
+    "selftest_tables",
     "shifts", "soak_tables", "splice", "strictjson", "tables", "validate", "values", "wording",
 }  # fmt: skip
 REGISTRIES = [

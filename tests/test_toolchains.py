@@ -227,14 +227,15 @@ def test_python_is_our_own() -> None:
 
 def test_a_pinned_go_program_is_built_once(private_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its version is in the folder's name; without a network, the failure is one line."""
-    built: list[tuple[list[str], str]] = []
+    built: list[tuple[list[str | Path], str]] = []
 
-    def check(argv: list[str], env: dict[str, str]) -> bytes:
-        built.append((argv, env["GOBIN"]))
+    def check(argv: list[str | Path], env: dict[str, str], cwd: Path) -> bytes:
+        assert "-mod=mod" in env["GOFLAGS"]
+        built.append((argv, (cwd / "go.mod").read_text()))
         if len(built) > 1:
             raise CommandError("go: exit code 1: dial tcp: no route to host")
-        Path(env["GOBIN"]).mkdir(parents=True)
-        (Path(env["GOBIN"]) / "actionlint").touch()
+        Path(argv[3]).parent.mkdir(parents=True)
+        Path(argv[3]).touch()
         return b""
 
     monkeypatch.setattr(toolchains, "host", lambda _: Toolchain("go", (Path("/go/bin"),)))
@@ -243,10 +244,38 @@ def test_a_pinned_go_program_is_built_once(private_cache: Path, monkeypatch: pyt
     program = toolchains.go_program("actionlint")
     assert program == private_cache / "programs" / f"actionlint-{pin['version']}" / "actionlint"
     assert toolchains.go_program("actionlint") == program
-    assert built == [(["go", "install", f"{pin['module']}@{pin['version']}"], str(program.parent))]
+    assert [argv for argv, _ in built] == [["go", "build", "-o", program, pin["package"]]]
+    assert f"require {pin['module']} {pin['version']}\n" in built[0][1]
     program.unlink()
     with pytest.raises(ToolchainError, match="cannot build actionlint: go: exit code 1: dial tcp"):
         toolchains.go_program("actionlint")
+
+
+def test_a_pinned_crate_is_built_once(private_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its author's lock file, in a folder that goes away; without a network, the failure is one line."""
+    built: list[list[str | Path]] = []
+
+    def check(argv: list[str | Path], env: dict[str, str], cwd: Path) -> bytes:
+        assert env["CARGO_TARGET_DIR"] == str(cwd)
+        built.append(argv)
+        if len(built) > 1:
+            raise CommandError("cargo: exit code 101: could not resolve host")
+        folder = Path(argv[argv.index("--root") + 1]) / "bin"
+        folder.mkdir(parents=True)
+        (folder / "oha").touch()
+        return b""
+
+    monkeypatch.setattr(toolchains, "host", lambda _: Toolchain("rust", (Path("/rust/bin"),)))
+    monkeypatch.setattr(toolchains, "check", check)
+    pin = pins()["oha"]
+    program = toolchains.cargo_program("oha")
+    assert program == private_cache / "programs" / f"oha-{pin['version']}" / "bin" / "oha"
+    assert toolchains.cargo_program("oha") == program
+    assert len(built) == 1
+    assert {"--locked", f"oha@{pin['version']}"} <= set(built[0])
+    program.unlink()
+    with pytest.raises(ToolchainError, match="cannot build oha: cargo: exit code 101: could not resolve"):
+        toolchains.cargo_program("oha")
 
 
 def test_the_cache_follows_the_persons_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

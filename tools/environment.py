@@ -14,6 +14,10 @@ from tools.languages.base import cpu_level
 from tools.runners.base import Isolation, Runner
 
 IDENTITY = ("runner", "os", "kernel", "arch", "cpu_model", "cpus", "memory_gib", "cpu_level", "engine", "ci")
+FACTS = (
+    "id", "os", "kernel", "arch", "cpu_model", "cpus", "memory_bytes", "cpu_level", "governor", "virtualization", "ci",
+)  # fmt: skip
+"""What a record of our own measurements keeps of it."""
 COPY_BYTES = 64 << 20
 COPY_ATTEMPTS = 7
 
@@ -42,6 +46,12 @@ def describe(runner: Runner, isolation: Isolation) -> dict[str, Any]:
         "memory_bandwidth_bytes_per_second": memory_bandwidth(),
         "file_bandwidth_bytes_per_second": None,
     }
+
+
+def brief(runner: Runner) -> dict[str, Any]:
+    """The facts that decide what Deadheat measures of itself."""
+    known = describe(runner, Isolation("none", "none", "none", "any"))
+    return {name: known[name] for name in FACTS}
 
 
 def memory_bandwidth() -> float:

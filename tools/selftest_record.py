@@ -6,31 +6,25 @@ The file is bound to what made it (harness, machine, time) and checked against `
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-
-from tools import fastschema, stats, strictjson
-from tools.checks import printable_message
-from tools.errors import ResultError
+from tools import recorded, stats
 from tools.project import ROOT
+from tools.recorded import Tree
 from tools.stats import NullArm, Ratio, Verdict
 
 PATH = "docs/selftest.json"
 SCHEMA = ROOT / "schemas" / "selftest.schema.json"
-MAX_PROBLEMS = 20
+REMEDY = "measure again: nox -s selftest"
 
 # History of the schema.
 #   1  first version: simulation, identical and slowed lanes, overhead, scaling, lists; since then `tight`, optional:
 #      `loop` rests between two launches, before that it did not
 SCHEMA_VERSION = 1
-
-Tree = Mapping[str, Any]
 
 WRONG = {
     1.0: {Verdict.DIFFERENT, Verdict.STRUCTURAL},
@@ -101,18 +95,7 @@ def read(path: Path) -> Tree | None:
     Raises:
         ResultError: the file is there and is no valid record.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise ResultError(f"{path.name}: {error.strerror}") from error
-    try:
-        tree = strictjson.parse(content)
-    except strictjson.StrictJsonError as error:
-        raise ResultError(f"{path.name}: {error}") from error
-    refuse_problems(tree, path.name)
-    return dict(tree)
+    return recorded.read(path, SCHEMA, REMEDY)
 
 
 def refuse_problems(tree: Any, name: str) -> None:
@@ -121,11 +104,7 @@ def refuse_problems(tree: Any, name: str) -> None:
     Raises:
         ResultError: it does not fit; the message lists the problems.
     """
-    schema = fastschema.anchored(json.loads(SCHEMA.read_text(encoding="utf-8")))
-    errors = list(jsonschema.Draft202012Validator(schema).iter_errors(tree))[:MAX_PROBLEMS]
-    if errors:
-        lines = [f"{name}: {error.json_path}: {printable_message(error.message)}" for error in errors]
-        raise ResultError("\n".join(lines), remedy="measure again: nox -s selftest")
+    recorded.refuse_problems(tree, name, SCHEMA, REMEDY)
 
 
 # --- benchmarks of lanes

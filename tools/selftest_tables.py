@@ -9,7 +9,8 @@ from typing import Any
 from tools import markdown as md
 from tools import selftest_record as record
 from tools import stats
-from tools.selftest_record import Finding, Said, Tree
+from tools.recorded import Tree
+from tools.selftest_record import Finding, Said
 from tools.stats import Verdict
 
 PAGE = "docs/selftest.md"

@@ -8,10 +8,13 @@ named with file and line.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tools import (
     files,
+    generators_record,
+    generators_tables,
     overview_tables,
     picture,
     project,
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 
     from tools.rows import Row
 
+    Blocks = Mapping[str, Callable[[], str]]
+
 OVERVIEW: dict[str, Callable[[Evidences], str]] = {
     "plan": overview_tables.plan,
     "standings": overview_tables.standings,
@@ -52,7 +57,10 @@ REQUIRED = {
     "SUMMARY.md": ("wins", "overall", "choose", "cases", "sizes", "environments"),
     "README.md": ("standings",),
 }
-OPTIONAL = {selftest_tables.PAGE: tuple(selftest_tables.BLOCKS)}
+OPTIONAL = {
+    selftest_tables.PAGE: tuple(selftest_tables.BLOCKS),
+    generators_tables.PAGE: tuple(generators_tables.BLOCKS),
+}
 """Documents that a tree may do without, with the blocks that they must have where they are."""
 
 
@@ -80,11 +88,11 @@ class Outcome:
 class Source:
     """Blocks, values and claims for one document."""
 
-    def __init__(self, evidences: Evidences, row: Row | None = None, proof: selftest_record.Tree | None = None) -> None:
-        """Keep the evidence; `row` is set for the README of a project, `proof` is the record of the self-test."""
+    def __init__(self, evidences: Evidences, row: Row | None = None, own: Blocks | None = None) -> None:
+        """Keep the evidence; `row` is set for the README of a project, `own` are the blocks about Deadheat itself."""
         self.evidences = evidences
         self.row = row
-        self.proof = proof
+        self.own = own or {}
 
     def block(self, name: str, options: Mapping[str, str]) -> str:
         """Give the Markdown of a block."""
@@ -94,9 +102,9 @@ class Source:
             return soak_tables.results(self.evidences.of(self.row, SOAK))
         if name in OVERVIEW and not options:
             return OVERVIEW[name](self.evidences)
-        if name in selftest_tables.BLOCKS and not options:
-            return selftest_tables.block(name, self.proof)
-        known = ", ".join([*OVERVIEW, *selftest_tables.BLOCKS, *(["results"] if self.row else [])])
+        if name in self.own and not options:
+            return self.own[name]()
+        known = ", ".join([*OVERVIEW, *self.own, *(["results"] if self.row else [])])
         wanted = " ".join([name, *(f"{key}={value}" for key, value in options.items())])
         raise LookupError(f"unknown block {wanted!r}; known here: {known}")
 
@@ -140,7 +148,7 @@ def tables(*, check: bool = False, force: bool = False, roots: Roots | None = No
     """
     roots = roots or Roots()
     evidences = collect(roots, save=not check)
-    proof = selftest_record.read(roots.root / selftest_record.PATH)
+    own = about_ourselves(roots.root)
     outcome = Outcome()
     contents: dict[Path, bytes] = {}
     problems: list[str] = []
@@ -149,7 +157,7 @@ def tables(*, check: bool = False, force: bool = False, roots: Roots | None = No
         try:
             name = path.relative_to(roots.root).as_posix()
             old = path.read_bytes()
-            spliced = splice.splice(splice.decode(old, name), name, Source(evidences, row, proof), required)
+            spliced = splice.splice(splice.decode(old, name), name, Source(evidences, row, own), required)
         except OSError as error:
             problems.append(f"{name}: {error.strerror}")
             continue
@@ -186,6 +194,20 @@ def collect(roots: Roots, *, save: bool = True) -> Evidences:
     report = validate.examine(roots.root / "results", roots.index, save=save)
     report.refuse_problems()
     return selection.Evidences(project.load_all(roots.root / "projects"), report.results)
+
+
+def about_ourselves(root: Path) -> Blocks:
+    """Blocks from the records of our own measurements: the self-test, and the evidence about load generators.
+
+    Raises:
+        ResultError: a record is wrong.
+    """
+    proof = selftest_record.read(root / selftest_record.PATH)
+    compared = generators_record.read(root / generators_record.PATH)
+    return {
+        **{name: partial(selftest_tables.block, name, proof) for name in selftest_tables.BLOCKS},
+        **{name: partial(generators_tables.block, name, compared) for name in generators_tables.BLOCKS},
+    }
 
 
 def documents(roots: Roots, evidences: Evidences) -> list[tuple[Path, Row | None, tuple[str, ...]]]:

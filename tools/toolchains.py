@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from tools import caches, packages
+from tools import caches, packages, temporary
 from tools.errors import CommandError, ToolchainError
 from tools.languages.base import toolchains
 from tools.process import check, clean_environment
@@ -118,20 +118,54 @@ def python_packages(requirements: tuple[str, ...]) -> Path:
 def go_program(name: str) -> Path:
     """A pinned tool that is built from its Go module, once.
 
+    It is built as what an empty module requires. `go install` would also ask for the list of all versions, which a
+    mirror may refuse although it has the one that is pinned.
+
+    Raises:
+        ToolchainError: it does not build.
+    """
+    pin = toolchains()[name]
+    program = caches.shared() / "programs" / f"{name}-{pin['version']}" / name
+    with locked(f"program-{name}"):
+        if not program.is_file():
+            go, language = host("go"), toolchains()["go"]["version"]
+            env = go.environment(network=True) | {"GOFLAGS": "-trimpath -mod=mod", "CGO_ENABLED": "0"}
+            with temporary.folder("build") as folder:
+                text = f"module build\n\ngo {language}\n\nrequire {pin['module']} {pin['version']}\n"
+                (folder / "go.mod").write_text(text, encoding="utf-8")
+                _build_program(name, ["go", "build", "-o", program, pin["package"]], env, folder)
+    return program
+
+
+def cargo_program(name: str) -> Path:
+    """A pinned tool that is built from its crate, with the dependencies that its author locked, once.
+
     Raises:
         ToolchainError: it does not build.
     """
     pin = toolchains()[name]
     folder = caches.shared() / "programs" / f"{name}-{pin['version']}"
+    program = folder / "bin" / name
     with locked(f"program-{name}"):
-        if not (folder / name).is_file():
-            go = host("go")
-            env = go.environment(network=True) | {"GOBIN": str(folder), "GOFLAGS": "-trimpath", "CGO_ENABLED": "0"}
-            try:
-                check(["go", "install", f"{pin['module']}@{pin['version']}"], env=env)
-            except CommandError as error:
-                raise ToolchainError(f"cannot build {name}: {error.message}") from error
-    return folder / name
+        if not program.is_file():
+            home = {"CARGO_HOME": str(caches.shared() / "packages" / "rust" / "cargo"), "CARGO_TERM_COLOR": "never"}
+            with temporary.folder("build") as scratch:
+                env = host("rust").environment(network=True) | home | {"CARGO_TARGET_DIR": str(scratch)}
+                what = f"{pin['crate']}@{pin['version']}"
+                _build_program(name, ["cargo", "install", "--locked", "--quiet", "--root", folder, what], env, scratch)
+    return program
+
+
+def _build_program(name: str, argv: list[str | Path], env: dict[str, str], folder: Path) -> None:
+    """Run the command that builds a tool, in a folder.
+
+    Raises:
+        ToolchainError: it fails.
+    """
+    try:
+        check(argv, env=env, cwd=folder)
+    except CommandError as error:
+        raise ToolchainError(f"cannot build {name}: {error.message}") from error
 
 
 def _from_wheel(language: str) -> Toolchain:

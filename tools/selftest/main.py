@@ -28,15 +28,11 @@ from tools import assemble, cli, environment, flow, selftest_record, tables, tem
 from tools.caches import ROOT
 from tools.errors import DeadheatError, UsageError
 from tools.files import atomic_write
-from tools.runners.base import Isolation
 from tools.runners.host import HostRunner
 from tools.selftest import overhead, scaling, simulated, verdicts, workbench
 from tools.terminal import say
 
 SEED = 1
-FACTS = (
-    "id", "os", "kernel", "arch", "cpu_model", "cpus", "memory_bytes", "cpu_level", "governor", "virtualization", "ci",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -151,8 +147,7 @@ def _stage(name: str, size: Size, missing: dict[str, str]) -> Any:
 
 def _machine() -> dict[str, Any]:
     """The facts of the environment that decide these numbers."""
-    known = environment.describe(HostRunner(), Isolation("none", "none", "none", "any"))
-    return {name: known[name] for name in FACTS}
+    return environment.brief(HostRunner())
 
 
 def _options(size: Size) -> flow.Options:
