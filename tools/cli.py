@@ -97,10 +97,22 @@ def session(step: str, aliases: Sequence[str], argv: Sequence[str]) -> None:
         return
     runner, why = runners.choose(args.runner)
     terminal.say(f"runner  {runner.name} ({why})")
+    _provide(step, projects, runner, _options(args, step))
     action = {"build": _build, "verify": _verify, "bench": _bench, "soak": _soak}[step]
     failed = [project.alias for project in projects if not action(project, runner, args)]
     if failed:
         raise DeadheatError(f"{step} failed for {', '.join(failed)}")
+
+
+def _provide(step: str, projects: Sequence[Project], runner: Runner, options: flow.Options) -> None:
+    """Whatever the machine must have for all of these projects, named at once and before anything is built.
+
+    Raises:
+        ToolchainError: something is missing and cannot be installed by us.
+    """
+    sources = [source for project in projects for source in flow.sources_of(project, options)]
+    beside = [] if step == "build" else [name for project in projects for name in flow.packages_of(project, options)]
+    runner.provide(sources, beside)
 
 
 def _cells(step: str, projects: Sequence[Project], args: argparse.Namespace) -> Iterator[plan.Cell]:
@@ -236,8 +248,7 @@ def _lane_sources(chosen: Sequence[str]) -> list[Source]:
     sources = [build.tool(name, tool.FOLDER, "rust") for name, tool in OWN.items()]
     for project in load_all():
         lanes = tuple(chosen) if set(chosen) & lanes_of(project) else ()
-        arms = flow.chosen(project, flow.Options(lanes=lanes, peers=False))
-        sources += [build.source_of(project, lane) for lane in arms]
+        sources += flow.sources_of(project, flow.Options(lanes=lanes, peers=False))
     return sources
 
 

@@ -21,7 +21,7 @@ from tools.launcher.protocol import LaunchReply
 from tools.loads import OWN, TOOLS
 from tools.measure import Arm, Bench, CaseRun, Progress, Settings
 from tools.model import Case, Lane, Packages, Peer, Project
-from tools.runners.base import Arena, Built, Program, Run, Runner
+from tools.runners.base import Arena, Built, Program, Run, Runner, Source
 from tools.serving import LoadBench
 from tools.soaking import SoakBench
 
@@ -107,7 +107,6 @@ def bench(
         VerifyError: no lane is left that could be measured.
     """
     chosen_cases(project, options)
-    _provide(project, runner, options)
     contenders = build_all(project, runner, options, say, times=True)
     verify_all(project, runner, contenders, say)
     done = Benchmark(project, runner, _settings(options), options, contenders)
@@ -119,24 +118,22 @@ def bench(
 
 def verify_only(project: Project, runner: Runner, options: Options, say: Say) -> bool:
     """Build and verify one project; True when every chosen lane and peer passed."""
-    _provide(project, runner, options)
     contenders = build_all(project, runner, options, say)
     verify_all(project, runner, contenders, say)
     return all(one.ready for one in contenders)
 
 
-def _provide(project: Project, runner: Runner, options: Options) -> None:
-    """Whatever the machine must have for building, verifying and running, named at once and before anything else.
+def sources_of(project: Project, options: Options) -> list[Source]:
+    """What the chosen lanes and the peers are built from."""
+    return [build.source_of(project, arm) for arm in chosen(project, options)]
 
-    Raises:
-        ToolchainError: something is missing and cannot be installed by us.
-    """
-    arms = chosen(project, options)
+
+def packages_of(project: Project, options: Options) -> list[str]:
+    """Debian packages that verifying and measuring need beside those of the sources: oracle, services, generators."""
     loads = [TOOLS[case.load.tool].PACKAGES for case in project.cases if case.load is not None]
-    served = [arm.service.packages for arm in arms if isinstance(arm, Peer) and arm.service]
+    served = [arm.service.packages for arm in chosen(project, options) if isinstance(arm, Peer) and arm.service]
     needed = [project.oracle_packages, *(service.packages for service in project.services), *loads, *served]
-    sources = [build.source_of(project, arm) for arm in arms]
-    runner.provide(sources, [name for packages in needed for name in packages.apt])
+    return [name for packages in needed for name in packages.apt]
 
 
 def build_all(project: Project, runner: Runner, options: Options, say: Say, *, times: bool = False) -> list[Contender]:
