@@ -180,13 +180,21 @@ def test_benchstat_compares_two_files(tmp_path: Path) -> None:
 
 
 def test_bmf_fits_its_schema(tmp_path: Path) -> None:
-    """Batch and server results are valid, with medians between their quartiles."""
-    for one in (made(), server(tmp_path), *map(result.load, COMMITTED)):
+    """Batch and server results are valid, with medians between their quartiles where times are known."""
+    small = [made(), server(tmp_path)]
+    for one in (*small, *map(result.load, COMMITTED)):
         found = json.loads(export.export(one, "bmf"))
         jsonschema.validate(found, BMF_SCHEMA)
         spreads = [measure for each in found.values() for measure in each.values() if "lower_value" in measure]
-        assert spreads
+        timed = [each for each in found.values() if "latency" in each]  # A closed loop counts, it times no reply.
+        assert len(spreads) == len(timed)
         assert all(each["lower_value"] <= each["value"] <= each["upper_value"] for each in spreads)
+    assert all("lower_value" in each["latency"] for one in small for each in _cases(one))
+
+
+def _cases(one: Result) -> list[dict[str, Any]]:
+    """The measures of every case and arm in Bencher's format."""
+    return [each for each in json.loads(export.export(one, "bmf")).values() if "throughput" in each]
 
 
 def test_bmf_values() -> None:
