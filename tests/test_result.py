@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests import builders
-from tools import result
+from tools import publish, result
 from tools.checks import SCHEMA_PATH
 from tools.errors import ResultError, WriteError
 from tools.files import leftovers
@@ -65,6 +65,15 @@ def test_write_refuses_nan(tmp_path: Path) -> None:
     raw["plan"]["half_width"] = float("nan")
     with pytest.raises(ResultError, match="not JSON compliant"):
         result.write(raw, tmp_path)
+
+
+def test_what_was_refused_is_kept_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that took an hour are not lost for one number that cannot be; the message says where they are."""
+    monkeypatch.setattr(result, "result_path", lambda tree, root=None: tmp_path / "refused.json")  # noqa: ARG005 - its names
+    raw = builders.tree(surprise=1)
+    with pytest.raises(ResultError, match=r"the runs are kept in .*refused\.json"):
+        publish.store(raw, tables=False)
+    assert json.loads((tmp_path / "refused.json").read_bytes()) == raw
 
 
 def test_load_lists_every_problem(tmp_path: Path) -> None:

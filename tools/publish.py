@@ -23,7 +23,7 @@ from tools import markdown as md
 from tools import tables as documents
 from tools.baseline import SHORT, Duel
 from tools.cli import relative
-from tools.errors import WriteError
+from tools.errors import ResultError, WriteError
 from tools.record import Result
 from tools.selection import Evidence
 
@@ -53,9 +53,13 @@ def store(content: Mapping[str, Any], *, tables: bool) -> None:
 
     Raises:
         TablesError: a document cannot be rewritten; the result is stored.
-        ResultError: the harness made an invalid result: a defect of ours, and nothing was written.
+        ResultError: the harness made an invalid result: a defect of ours. Its runs are kept beside the results.
     """
-    path = result.write(content)
+    try:
+        path = result.write(content)
+    except ResultError as error:
+        aside = relative(result.set_aside(content))
+        raise ResultError(error.message, remedy=f"a defect of ours; the runs are kept in {aside}") from error
     terminal.say(f"result  {relative(path)}")
     if tables:
         for changed in documents.update():

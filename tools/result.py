@@ -10,9 +10,9 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tools import checks, files
+from tools.caches import ROOT, WORK
 from tools.errors import ResultError
 from tools.model import Item, Metric, Parity
-from tools.project import ROOT
 from tools.record import (
     Arm,
     CaseResult,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RESULTS = ROOT / "results"
+REFUSED = WORK / "refused"
 
 # History of the result schema; a reader of Deadheat understands every version listed here.
 #   1  first version: batch lanes, columns of samples, verification and provenance of every arm
@@ -79,6 +80,17 @@ def write(tree: Mapping[str, Any], root: Path = RESULTS) -> Path:
     if problems:
         raise ResultError("\n".join(map(str, problems)))
     files.atomic_create(path, content)
+    return path
+
+
+def set_aside(tree: Mapping[str, Any], root: Path = REFUSED) -> Path:
+    """Keep what `write` refused, as it is: an hour of runs is not thrown away for one doubtful number.
+
+    Raises:
+        WriteError: it cannot be written.
+    """
+    path = result_path(tree, root)
+    files.atomic_write(path, json.dumps(tree, ensure_ascii=False, default=str) + "\n")
     return path
 
 

@@ -17,7 +17,7 @@
 //! One line of JSON on stdout: what was offered, completed, mismatched, dropped, quantiles of latency in ns, how late
 //! the generator itself was (`lag`: from the moment when a request was due and a connection free), and its own CPU
 //! time. Exit code 0 whenever the load ran, even if the server failed; 2 for bad usage; 1 when nothing could be sent.
-//! One thread, epoll and a timerfd; no allocation while it runs.
+//! One thread and epoll, which is asked again and again instead of waited for; no allocation while it runs.
 
 mod clock;
 mod connection;

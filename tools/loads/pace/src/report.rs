@@ -21,7 +21,8 @@ pub struct Report {
     pub dropped: u64,
     pub reconnects: u64,
     pub wall_ns: u64,
-    pub cpu_ns: u64,
+    /// Time that it did not wait; it never sleeps.
+    pub busy_ns: u64,
     pub latency: Histogram<u64>,
     pub lag: Histogram<u64>,
     pub first_error: Option<String>,
@@ -40,7 +41,7 @@ impl Report {
             dropped: 0,
             reconnects: 0,
             wall_ns: 0,
-            cpu_ns: 0,
+            busy_ns: 0,
             latency: histogram(),
             lag: histogram(),
             first_error: None,
@@ -80,7 +81,7 @@ impl Report {
             self.dropped,
             self.reconnects,
             self.wall_ns,
-            self.cpu_ns,
+            self.busy_ns,
             quantiles(&self.latency),
             quantiles(&self.lag),
             curve.join(",")

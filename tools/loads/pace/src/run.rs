@@ -5,28 +5,25 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::time::Duration;
 
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 
 use crate::Problem;
-use crate::clock::{Timer, cpu_ns, now_ns};
+use crate::clock::{now_ns, watch};
 use crate::connection::{Connection, Verdict, Waiting};
 use crate::options::{Mode, Options};
 use crate::report::Report;
 use crate::script::Script;
 
-const TIMER: Token = Token(usize::MAX);
 const EVENTS: usize = 1024;
-const STUCK: Duration = Duration::from_millis(100); // how often a loop without events looks at the clock
+const LOOK_NS: u64 = 100_000_000; // how often a loop without events looks at the clock
 const ERRORS_MAX: u64 = 1_000; // a server that only fails is not asked for ever
 const IDLE_SPREAD: usize = 7919; // a prime: connections start at different places of the script
 
 /// Run the load that was asked for.
 pub fn run(asked: &Options, script: &Script) -> Result<Report, Problem> {
     let mut load = Load::new(asked, script).map_err(|error| Problem::failed(format!("{:?}: {error}", asked.target)))?;
-    let (start_ns, start_cpu_ns) = (now_ns(), cpu_ns());
+    let start_ns = now_ns();
     load.start_ns = start_ns;
     load.last_ns = start_ns;
     let done = match asked.mode {
@@ -36,7 +33,7 @@ pub fn run(asked: &Options, script: &Script) -> Result<Report, Problem> {
     };
     done.map_err(|error| Problem::failed(error.to_string()))?;
     load.report.wall_ns = load.last_ns.max(start_ns + 1) - start_ns;
-    load.report.cpu_ns = cpu_ns() - start_cpu_ns;
+    load.report.busy_ns = (now_ns() - start_ns).saturating_sub(load.waited_ns);
     Ok(load.report)
 }
 
@@ -48,7 +45,7 @@ struct Load<'a> {
     asked: &'a Options,
     script: &'a Script,
     poll: Poll,
-    timer: Timer,
+    waited_ns: u64, // in vain
     connections: Vec<Connection>,
     next: Vec<usize>, // next entry of each connection (closed loop)
     idle: VecDeque<usize>,
@@ -61,8 +58,6 @@ struct Load<'a> {
 impl<'a> Load<'a> {
     fn new(asked: &'a Options, script: &'a Script) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let timer = Timer::new()?;
-        poll.registry().register(&mut SourceFd(&timer.fd()), TIMER, Interest::READABLE)?;
         let open = |index| Connection::open(&asked.target, poll.registry(), Token(index));
         let connections = (0..asked.connections).map(open).collect::<io::Result<Vec<_>>>()?;
         Ok(Self {
@@ -72,7 +67,7 @@ impl<'a> Load<'a> {
             asked,
             script,
             poll,
-            timer,
+            waited_ns: 0,
             connections,
             report: Report::new(),
             start_ns: 0,
@@ -93,7 +88,7 @@ impl<'a> Load<'a> {
                 }
                 self.flush(index);
             }
-            if !self.turn(&mut events)? {
+            if !self.turn(&mut events, now_ns() + LOOK_NS)? {
                 break;
             }
         }
@@ -118,7 +113,7 @@ impl<'a> Load<'a> {
                 }
             }
             let over = now >= end_ns && !self.busy();
-            if over || now >= give_up_ns || !self.turn(&mut events)? {
+            if over || now >= give_up_ns || !self.turn(&mut events, give_up_ns)? {
                 break;
             }
         }
@@ -147,10 +142,9 @@ impl<'a> Load<'a> {
             if (number == total && !self.busy()) || now >= give_up_ns {
                 break;
             }
-            if number < total && !self.idle.is_empty() {
-                self.timer.wake_at(self.start_ns + due(number));
-            }
-            if !self.turn(&mut events)? {
+            let can_send = number < total && !self.idle.is_empty();
+            let until_ns = if can_send { self.start_ns + due(number) } else { give_up_ns };
+            if !self.turn(&mut events, until_ns)? {
                 break;
             }
         }
@@ -176,17 +170,11 @@ impl<'a> Load<'a> {
         }
     }
 
-    /// Wait for something and deal with it; false when there have been too many errors to go on.
-    fn turn(&mut self, events: &mut Events) -> io::Result<bool> {
-        match self.poll.poll(events, Some(STUCK)) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-            _ => {}
-        }
+    /// Wait for something, but not longer than until then, and deal with it; false when there have been too many errors
+    /// to go on.
+    fn turn(&mut self, events: &mut Events, until_ns: u64) -> io::Result<bool> {
+        self.waited_ns += watch(&mut self.poll, events, until_ns)?;
         for event in events.iter() {
-            if event.token() == TIMER {
-                self.timer.woke();
-                continue;
-            }
             let index = event.token().0;
             if event.is_writable() {
                 self.flush(index);

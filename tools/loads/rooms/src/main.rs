@@ -26,7 +26,7 @@
 //! the texts of each sender in order.
 //!
 //! One line of JSON on stdout. Exit code 0 whenever the load ran, even if the server failed; 2 for bad usage; 1 when
-//! no user could join. One thread, epoll and a timerfd.
+//! no user could join. One thread and epoll, which is asked again and again instead of waited for.
 
 mod clock;
 mod fanout;

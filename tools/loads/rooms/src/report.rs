@@ -108,6 +108,7 @@ pub struct Span {
     pub setup_ns: u64,
     /// From t0 to the last delivery, at least the length of the plan.
     pub wall_ns: u64,
+    /// Time since t0 that it did not wait; it never sleeps.
     pub generator_cpu_ns: u64,
 }
 

@@ -5,11 +5,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll};
 
 use crate::Problem;
-use crate::clock::{Timer, cpu_ns, now_ns};
+use crate::clock::{now_ns, watch};
 use crate::frame::{self, FRAME_BYTES_MAX, Found, Head};
 use crate::ledger::{Ledger, Owed};
 use crate::message::{self, Text, Told};
@@ -18,13 +17,11 @@ use crate::report::{self, Counts, Second, Span};
 use crate::session::{Session, State, Taken};
 use crate::stream::{Arrival, Stream};
 
-const TIMER: Token = Token(usize::MAX);
 const EVENTS: usize = 1024;
-const STUCK: Duration = Duration::from_millis(100); // how often a loop without events looks at the clock
 const JOIN_SECONDS: u64 = 20; // for the users of the first phase, all together
 const JOINING_MAX: usize = 64; // of them at a time
 const LEAVE_SECONDS: u64 = 3;
-const QUIET_NS: u64 = 5_000_000; // how often the end of the last deliveries is looked for
+const QUIET_NS: u64 = 5_000_000; // how often it is looked whether all have come, or gone
 const ERRORS_MAX: u64 = 1_000; // a server that only fails is not asked for ever
 const BUFFER_BYTES: usize = 4 * FRAME_BYTES_MAX;
 const SEEN: usize = 4096; // frames that are known to be right, kept to compare the copies of other receivers with
@@ -39,13 +36,13 @@ pub fn run(target: SocketAddr, plan: &Plan, grace: Duration) -> Result<String, P
         let why = load.counts.first_error.take().unwrap_or_else(|| "nobody answered".into());
         return Err(Problem::failed(format!("{target}: {why}")));
     }
-    let start_cpu_ns = cpu_ns();
     load.play().map_err(failed)?;
     load.listen(grace.as_nanos() as u64).map_err(failed)?;
+    let wall_ns = now_ns() - load.start_ns;
     let span = Span {
         setup_ns: load.start_ns - begun_ns,
         wall_ns: load.last_ns.max(load.end_ns) - load.start_ns,
-        generator_cpu_ns: cpu_ns() - start_cpu_ns,
+        generator_cpu_ns: wall_ns - load.waited_ns.min(wall_ns),
     };
     load.part().map_err(failed)?;
     Ok(load.settle(&span))
@@ -66,7 +63,7 @@ struct Load<'a> {
     room: Vec<u8>,
     upgrade: Vec<u8>,
     poll: Poll,
-    timer: Timer,
+    waited_ns: u64, // in vain, since t0
     sessions: Vec<Session>,
     slots: Vec<Option<usize>>,
     members: usize,
@@ -91,8 +88,6 @@ struct Load<'a> {
 impl<'a> Load<'a> {
     fn new(target: SocketAddr, plan: &'a Plan) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let timer = Timer::new()?;
-        poll.registry().register(&mut SourceFd(&timer.fd()), TIMER, Interest::READABLE)?;
         let room = format!("{}-{:x}", plan.room, now_ns()); // nobody of an earlier run is in it
         Ok(Self {
             plan,
@@ -100,7 +95,7 @@ impl<'a> Load<'a> {
             upgrade: plan.protocol.upgrade(&plan.path, &room, &target.to_string()),
             room: room.into_bytes(),
             poll,
-            timer,
+            waited_ns: 0,
             sessions: Vec::new(),
             slots: vec![None; plan.users_max()],
             members: 0,
@@ -136,7 +131,7 @@ impl<'a> Load<'a> {
                 self.open(begun, now_ns());
                 begun += 1;
             }
-            self.turn(&mut events)?;
+            self.turn(&mut events, now_ns() + QUIET_NS)?;
             if self.counts.errors() > 0 || now_ns() > give_up_ns {
                 self.counts.note(|| "not all users could join in time".into());
                 return Ok(false);
@@ -148,6 +143,7 @@ impl<'a> Load<'a> {
     /// The plan, by the clock.
     fn play(&mut self) -> io::Result<()> {
         self.start_ns = now_ns();
+        self.waited_ns = 0;
         self.last_ns = self.start_ns;
         self.end_ns = self.start_ns + (self.plan.seconds() * 1e9) as u64;
         let mut events = Events::with_capacity(EVENTS);
@@ -157,8 +153,7 @@ impl<'a> Load<'a> {
             if now >= self.end_ns || self.counts.errors() >= ERRORS_MAX {
                 break;
             }
-            self.timer.wake_at(self.next_ns.min(self.end_ns));
-            self.turn(&mut events)?;
+            self.turn(&mut events, self.next_ns.min(self.end_ns))?;
         }
         self.next_ns = u64::MAX;
         Ok(())
@@ -169,8 +164,7 @@ impl<'a> Load<'a> {
         let give_up_ns = now_ns() + grace_ns;
         let mut events = Events::with_capacity(EVENTS);
         while !self.quiet() && now_ns() < give_up_ns && self.counts.errors() < ERRORS_MAX {
-            self.timer.wake_at(now_ns() + QUIET_NS);
-            self.turn(&mut events)?;
+            self.turn(&mut events, now_ns() + QUIET_NS)?;
         }
         Ok(())
     }
@@ -190,8 +184,7 @@ impl<'a> Load<'a> {
         let give_up_ns = now + LEAVE_SECONDS * SECOND_NS;
         let mut events = Events::with_capacity(EVENTS);
         while self.sessions.iter().any(|one| one.state != State::Gone) && now_ns() < give_up_ns {
-            self.timer.wake_at(now_ns() + QUIET_NS);
-            self.turn(&mut events)?;
+            self.turn(&mut events, now_ns() + QUIET_NS)?;
         }
         for index in 0..self.sessions.len() {
             if self.sessions[index].state < State::Closing {
@@ -225,8 +218,16 @@ impl<'a> Load<'a> {
 
     // --- by the clock
 
-    /// Do what is due.
+    /// Do what is due; messages first, since a connection takes its time and their lag counts.
     fn act(&mut self, now: u64) {
+        while let Some((at_ns, slot)) = self.sends.next_due() {
+            let due_ns = self.start_ns + at_ns;
+            if due_ns > now {
+                break;
+            }
+            self.sends.advance();
+            self.say(slot, due_ns);
+        }
         while let Some(&due) = self.timeline.get(self.next_step) {
             let due_ns = self.start_ns + due.at_ns;
             if due_ns > now {
@@ -241,14 +242,6 @@ impl<'a> Load<'a> {
                     self.open(slot, due_ns);
                 }
             }
-        }
-        while let Some((at_ns, slot)) = self.sends.next_due() {
-            let due_ns = self.start_ns + at_ns;
-            if due_ns > now {
-                break;
-            }
-            self.sends.advance();
-            self.say(slot, due_ns);
         }
         self.roll(now);
         let step = self.timeline.get(self.next_step).map(|due| due.at_ns);
@@ -344,17 +337,10 @@ impl<'a> Load<'a> {
 
     // --- what comes
 
-    /// Wait for something and deal with it.
-    fn turn(&mut self, events: &mut Events) -> io::Result<()> {
-        match self.poll.poll(events, Some(STUCK)) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-            _ => {}
-        }
+    /// Wait for something, but not longer than until then, and deal with it.
+    fn turn(&mut self, events: &mut Events, until_ns: u64) -> io::Result<()> {
+        self.waited_ns += watch(&mut self.poll, events, until_ns)?;
         for event in events.iter() {
-            if event.token() == TIMER {
-                self.timer.woke();
-                continue;
-            }
             let index = event.token().0;
             if event.is_writable() {
                 self.writable(index);
