@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tools import caches, documents, generators_record, generators_tables, packages, serving, tables, toolchains
+from tools import caches, generators_record, generators_tables, packages, serving, tables, toolchains
 from tools.errors import LauncherError, ResultError, RunnerError, TablesError, ToolchainError, UsageError
 from tools.launcher.protocol import LaunchReply, LaunchRequest, Started, Usage
 from tools.loads import Asked
@@ -367,14 +367,6 @@ def test_every_table_is_a_table() -> None:
         assert generators_tables.block(f"generators-{name}", None) == generators_tables.NOT_MEASURED
 
 
-def test_the_page_has_every_block() -> None:
-    """The committed page has each block once, and no other."""
-    text = (caches.ROOT / generators_tables.PAGE).read_text()
-    document = documents.parse(text, generators_tables.PAGE)
-    assert document.problems == []
-    assert sorted(block.name for block in document.blocks) == sorted(generators_tables.BLOCKS)
-
-
 def test_the_page_follows_the_record(tmp_path: Path) -> None:
     """`invoke tables` fills the page in; other numbers make it outdated, and the check says where."""
     (tmp_path / "docs").mkdir()
@@ -455,6 +447,12 @@ def launcher_of(bench: Bench) -> FakeLauncher:
     found: Any = bench.client
     assert isinstance(found, FakeLauncher)
     return found
+
+
+def test_who_never_sleeps_worked_while_it_did_not_wait(tmp_path: Path) -> None:
+    """All of a core is pace's by the launcher; what it needed of it is in its report."""
+    bench = bench_of(tmp_path, lambda _: reply(stdout=json.dumps(PACE).encode(), user_ns=500 * MS))
+    assert bench.run(generators.PACE, asked(), SERVER)["found"]["cpu_ns"] == 4 * MS
 
 
 def test_a_run_is_kept_with_what_it_used(tmp_path: Path) -> None:

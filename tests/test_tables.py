@@ -22,7 +22,20 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from tests import builders
-from tools import files, markdown, overview_tables, project_tables, result, rows, tables, wording
+from tools import (
+    documents,
+    files,
+    generators_tables,
+    markdown,
+    overview_tables,
+    project_tables,
+    result,
+    rows,
+    selftest_tables,
+    tables,
+    wording,
+)
+from tools.caches import ROOT
 from tools.errors import DeadheatError, ProjectError, ResultError, TablesError, WriteError
 from tools.selection import Evidence, Evidences, preferred_environment
 from tools.tables import Roots
@@ -741,3 +754,11 @@ def test_a_read_only_tree_is_one_line(roots: Roots) -> None:
 def test_durations(value: float, expected: str) -> None:
     """Times have three digits and the unit that a person would choose."""
     assert markdown.duration(value) == expected
+
+
+@pytest.mark.parametrize("page", [selftest_tables, generators_tables], ids=lambda page: str(page.PAGE))
+def test_a_page_about_ourselves_has_every_block(page: Any) -> None:
+    """The committed page has each block once, and no other."""
+    document = documents.parse((ROOT / page.PAGE).read_text(), page.PAGE)
+    assert document.problems == []
+    assert sorted(block.name for block in document.blocks) == sorted(page.BLOCKS)

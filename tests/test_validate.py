@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests import builders
+from tests import builders, sites
 from tools import checks, result
 from tools.errors import ResultError
 from tools.validate import MANY, examine, validate
@@ -140,6 +140,14 @@ def test_flagged_runs_may_be_wrong(tmp_path: Path) -> None:
     case["samples"]["digest"][index] = "f" * 16
     case["samples"]["flags"][index] = ["wrong-digest", "noisy"]
     case["states"]["go"] = {"state": "run-failed", "reason": "digest differs"}
+    assert problems_of(tmp_path, raw) == []
+
+
+def test_a_server_works_before_and_after_its_load_too(tmp_path: Path) -> None:
+    """Users come before the clock begins and go after it: CPU time may exceed what the wall time of a load allows."""
+    raw = sites.of_a_server(sites.repository(tmp_path))
+    samples = raw["cases"][0]["samples"]
+    samples["user_ns"][0] = samples["wall_ns"][0] * raw["environment"]["cpus"] * 2
     assert problems_of(tmp_path, raw) == []
 
 

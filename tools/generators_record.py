@@ -7,8 +7,6 @@ made it (harness, machine, time) and checked against `schemas/load-generators.sc
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from tools import recorded
 from tools.project import ROOT
@@ -16,7 +14,8 @@ from tools.recorded import Tree
 
 PATH = "docs/load-generators.json"
 SCHEMA = ROOT / "schemas" / "load-generators.schema.json"
-REMEDY = "measure again: python -m tools.loads.evidence"
+KIND = recorded.Kind(SCHEMA, "measure again: python -m tools.loads.evidence")
+read, refuse_problems = KIND.read, KIND.refuse_problems
 
 # History of the schema.
 #   1  first version: fixed rates, a server that stands still, ceilings over HTTP and RESP
@@ -31,31 +30,13 @@ SHARES = {"p95": 0.95, "p99": 0.99, "p999": 0.999}
 STEPS = 60
 
 
-def read(path: Path) -> Tree | None:
-    """The record, or None where nothing has been measured yet.
-
-    Raises:
-        ResultError: the file is there and is no valid record.
-    """
-    return recorded.read(path, SCHEMA, REMEDY)
-
-
-def refuse_problems(tree: Any, name: str) -> None:
-    """Check a record against its schema.
-
-    Raises:
-        ResultError: it does not fit; the message lists the problems.
-    """
-    recorded.refuse_problems(tree, name, SCHEMA, REMEDY)
-
-
 def per_second(found: Tree) -> float:
     """Right replies a second."""
     return float(found["completed"] / max(1, found["wall_ns"]) * 1e9)
 
 
 def cpu_share(found: Tree) -> float:
-    """CPU seconds that the generator needed a second, its start and its report included."""
+    """CPU seconds that the generator needed a second; of others than pace, their start and report included."""
     return float(found["cpu_ns"] / max(1, found["wall_ns"]))
 
 

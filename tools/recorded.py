@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +19,40 @@ MAX_PROBLEMS = 20
 Tree = Mapping[str, Any]
 
 
-def read(path: Path, schema: Path, remedy: str) -> Tree | None:
-    """The record, or None where nothing has been measured yet.
+@dataclass(frozen=True)
+class Kind:
+    """One sort of record: its schema, and what to do about a wrong one."""
 
-    Raises:
-        ResultError: the file is there and is no valid record.
-    """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise ResultError(f"{path.name}: {error.strerror}") from error
-    try:
-        tree = strictjson.parse(content)
-    except strictjson.StrictJsonError as error:
-        raise ResultError(f"{path.name}: {error}") from error
-    refuse_problems(tree, path.name, schema, remedy)
-    return dict(tree)
+    schema: Path
+    remedy: str
 
+    def read(self, path: Path) -> Tree | None:
+        """The record, or None where nothing has been measured yet.
 
-def refuse_problems(tree: Any, name: str, schema: Path, remedy: str) -> None:
-    """Check a record against its schema.
+        Raises:
+            ResultError: the file is there and is no valid record.
+        """
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ResultError(f"{path.name}: {error.strerror}") from error
+        try:
+            tree = strictjson.parse(content)
+        except strictjson.StrictJsonError as error:
+            raise ResultError(f"{path.name}: {error}") from error
+        self.refuse_problems(tree, path.name)
+        return dict(tree)
 
-    Raises:
-        ResultError: it does not fit; the message lists the problems.
-    """
-    anchored = fastschema.anchored(json.loads(schema.read_text(encoding="utf-8")))
-    errors = list(jsonschema.Draft202012Validator(anchored).iter_errors(tree))[:MAX_PROBLEMS]
-    if errors:
-        lines = [f"{name}: {error.json_path}: {printable_message(error.message)}" for error in errors]
-        raise ResultError("\n".join(lines), remedy=remedy)
+    def refuse_problems(self, tree: Any, name: str) -> None:
+        """Check a record against its schema.
+
+        Raises:
+            ResultError: it does not fit; the message lists the problems.
+        """
+        anchored = fastschema.anchored(json.loads(self.schema.read_text(encoding="utf-8")))
+        errors = list(jsonschema.Draft202012Validator(anchored).iter_errors(tree))[:MAX_PROBLEMS]
+        if errors:
+            lines = [f"{name}: {error.json_path}: {printable_message(error.message)}" for error in errors]
+            raise ResultError("\n".join(lines), remedy=self.remedy)

@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from tools import recorded, stats
 from tools.project import ROOT
@@ -19,7 +17,8 @@ from tools.stats import NullArm, Ratio, Verdict
 
 PATH = "docs/selftest.json"
 SCHEMA = ROOT / "schemas" / "selftest.schema.json"
-REMEDY = "measure again: nox -s selftest"
+KIND = recorded.Kind(SCHEMA, "measure again: nox -s selftest")
+read, refuse_problems = KIND.read, KIND.refuse_problems
 
 # History of the schema.
 #   1  first version: simulation, identical and slowed lanes, overhead, scaling, lists; since then `tight`, optional:
@@ -84,27 +83,6 @@ class Said:
 def at_most(limit: float, trials: int) -> float:
     """A rate's limit with the room that its estimate from so many trials needs (three standard errors)."""
     return limit + 3 * math.sqrt(limit * (1 - limit) / trials)
-
-
-# --- the file
-
-
-def read(path: Path) -> Tree | None:
-    """The record, or None where the self-test has not been measured yet.
-
-    Raises:
-        ResultError: the file is there and is no valid record.
-    """
-    return recorded.read(path, SCHEMA, REMEDY)
-
-
-def refuse_problems(tree: Any, name: str) -> None:
-    """Check a record against its schema.
-
-    Raises:
-        ResultError: it does not fit; the message lists the problems.
-    """
-    recorded.refuse_problems(tree, name, SCHEMA, REMEDY)
 
 
 # --- benchmarks of lanes

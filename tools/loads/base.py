@@ -49,6 +49,7 @@ class LoadReport:
     errors: int = 0
     dropped: int = 0
     generator_cpu_ns: int | None = None
+    """CPU time that it needed; of one that never sleeps, the time that it did not wait."""
     latency_ns: dict[str, int | None] = field(default_factory=dict)
     lag_p99_ns: int | None = None
     curve: tuple[tuple[float, float], ...] = ()

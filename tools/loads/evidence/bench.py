@@ -265,7 +265,8 @@ def numbers(report: LoadReport, reply: LaunchReply, server_ns: int) -> dict[str,
     return {
         **{name: said[name] for name in kept},
         "latency_ns": {name: report.latency_ns.get(name) for name in QUANTILES},
-        "cpu_ns": reply.cpu_ns,
+        # Who never sleeps has worked only while it did not wait, which it alone knows.
+        "cpu_ns": reply.cpu_ns if report.generator_cpu_ns is None else report.generator_cpu_ns,
         "rss_bytes": reply.max_rss_bytes,
         "server_cpu_ns": server_ns,
     }

@@ -15,8 +15,8 @@
 //!   --grace        how long to wait for the last replies (default 2)
 //!
 //! One line of JSON on stdout: what was offered, completed, mismatched, dropped, quantiles of latency in ns, how late
-//! the generator itself was (`lag`: from the moment when a request was due and a connection free), and its own CPU
-//! time. Exit code 0 whenever the load ran, even if the server failed; 2 for bad usage; 1 when nothing could be sent.
+//! the generator itself was (`lag`: from the moment when a request was due and a connection free), and how long it
+//! did not wait itself. Exit code 0 whenever the load ran, even if the server failed; 2 for bad usage; 1 when nothing could be sent.
 //! One thread and epoll, which is asked again and again instead of waited for; no allocation while it runs.
 
 mod clock;
